@@ -1,0 +1,73 @@
+"""The types room 4 hands on: what was found, how large it is, how sure that is, and what shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from otel_perfopt.execution.model import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its interval at confidence `level`."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How large a finding is.
+
+    `relative` is the share of `metric` for the target (0.2 = 20 %), `absolute` the same per run in
+    `unit`. For an opportunity both are what would be saved; None means not enough data to say.
+    """
+
+    metric: str
+    unit: str
+    relative: Interval | None = None
+    absolute: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One place to look: the trace (or session), the step in it, where it was read, and what is there."""
+
+    trace_id: str
+    span_id: str = ""
+    location: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """The optimization that would act on a finding, with the parameters and match it would have."""
+
+    optimization: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    match: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something true of the runs that a person or a policy may act on.
+
+    `kind` is a word of the vocabulary that policies' `when` uses (hotspot, repeated_call,
+    serial_independent, resent_context, trend, season, change_point, …); `summary` is one sentence
+    with its numbers; `window_ns` the time it speaks of; `occurrences` how often it was seen in
+    `runs` runs.
+    """
+
+    kind: str
+    target: Target
+    summary: str
+    detector: str
+    effect: Effect
+    window_ns: tuple[int, int] = (0, 0)
+    occurrences: int = 0
+    runs: int = 0
+    evidence: tuple[Evidence, ...] = ()
+    suggestion: Suggestion | None = None

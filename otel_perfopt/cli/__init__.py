@@ -1,0 +1,1 @@
+"""The `perfopt` command: arguments in, one file a subcommand."""

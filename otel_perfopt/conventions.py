@@ -1,0 +1,92 @@
+"""Every attribute, event, metric and unit name that this package emits or reads: names in, nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- GenAI semantic conventions ---------------------------------------------------------------
+# https://github.com/open-telemetry/semantic-conventions-genai (Development). The constants in the
+# PyPI package are marked deprecated, so the names are kept here.
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
+GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_TOOL_TYPE: Final = "gen_ai.tool.type"
+GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+GEN_AI_TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+GEN_AI_TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+# Input tokens include cached tokens and output tokens include reasoning tokens.
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_USAGE_CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+GEN_AI_USAGE_CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"  # name until 2026-08
+GEN_AI_USAGE_REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_EVALUATION_RESULT_EVENT: Final = "gen_ai.evaluation.result"
+GEN_AI_EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+GEN_AI_EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
+GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+
+OPERATION_CHAT: Final = "chat"
+OPERATION_GENERATE_CONTENT: Final = "generate_content"
+OPERATION_TEXT_COMPLETION: Final = "text_completion"
+OPERATION_EMBEDDINGS: Final = "embeddings"
+OPERATION_RETRIEVAL: Final = "retrieval"
+OPERATION_CREATE_AGENT: Final = "create_agent"
+OPERATION_INVOKE_AGENT: Final = "invoke_agent"
+OPERATION_INVOKE_WORKFLOW: Final = "invoke_workflow"
+OPERATION_PLAN: Final = "plan"
+OPERATION_EXECUTE_TOOL: Final = "execute_tool"
+
+# --- General semantic conventions -------------------------------------------------------------
+SERVICE_NAME: Final = "service.name"
+ERROR_TYPE: Final = "error.type"
+USER_ID: Final = "user.id"
+SESSION_ID: Final = "session.id"
+EXCEPTION_EVENT: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+METRIC_OVERFLOW: Final = "otel.metric.overflow"
+
+# --- Ours: there is no convention for these ---------------------------------------------------
+STEP_KIND: Final = "perfopt.step.kind"
+COMMAND_NAME: Final = "perfopt.command.name"
+COMMAND_OUTCOME: Final = "perfopt.command.outcome"
+TOOL_EFFECTS: Final = "perfopt.tool.effects"
+ARGUMENTS_DIGEST: Final = "perfopt.tool.arguments.digest"
+RESULT_DIGEST: Final = "perfopt.tool.result.digest"
+RESULT_TOKENS: Final = "perfopt.tool.result.tokens"
+TOOL_RESOURCE: Final = "perfopt.tool.resource"
+DATAFLOW_INPUTS: Final = "perfopt.dataflow.inputs"
+DATAFLOW_OUTPUTS: Final = "perfopt.dataflow.outputs"
+DATAFLOW_TRUNCATED: Final = "perfopt.dataflow.truncated"
+REQUESTED_BY: Final = "perfopt.requested_by"
+DURATION_ESTIMATED: Final = "perfopt.duration.estimated"
+CONTEXT_RESENT_TOKENS: Final = "perfopt.context.resent_tokens"
+CONTEXT_WINDOW_TOKENS: Final = "perfopt.context.window_tokens"
+TIME_TO_FIRST_TOKEN: Final = "perfopt.time_to_first_token"  # noqa: S105 - a duration, not a password
+COST_USD: Final = "perfopt.cost.usd"
+CACHE_HIT: Final = "perfopt.cache.hit"
+SPECULATIVE: Final = "perfopt.speculative"
+SOURCE_LOCATION: Final = "perfopt.source.location"
+MODULE_NAME: Final = "perfopt.module.name"
+MODULE_SELF_TIME: Final = "perfopt.module.self_time"
+
+POLICY_PREFIX: Final = "perfopt.policy."
+
+
+def policy_attribute(policy: str, field: str) -> str:
+    """Return the span attribute that holds one `field` (arm, digest, stage, allocation) of a policy's decision."""
+    return f"{POLICY_PREFIX}{policy}.{field}"
+
+
+POLICY_ARM: Final = "arm"
+POLICY_DIGEST: Final = "digest"
+POLICY_STAGE: Final = "stage"
+POLICY_ALLOCATION: Final = "allocation"
+
+INSTRUMENTATION_SCOPE: Final = "otel_perfopt"

@@ -1,0 +1,107 @@
+"""What crosses from controller to agent: decisions in force, as an immutable JSON snapshot with a lease."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from otel_perfopt.decide.allocation import Allocation
+
+SNAPSHOT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which calls a decision is about; each list holds glob patterns, and an empty list matches everything."""
+
+    command: tuple[str, ...] = ()
+    tool: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    tool_effects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One policy's optimization as it is to be applied now.
+
+    `stage` is `shadow`, `canary-N` or `active`; `unit` is what is allocated (conversation, user,
+    process); `salt` makes allocations of policies independent. `effects` states what tools do to
+    the world, by glob over tool names (`read`, `write`). `finding` names the finding that caused it.
+    """
+
+    policy: str
+    digest: str
+    optimization: str
+    stage: str
+    allocation: Allocation
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    match: Match = Match()
+    exclude: Match = Match()
+    effects: Mapping[str, str] = field(default_factory=dict)
+    unit: str = "conversation"
+    salt: str = ""
+    finding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything an agent needs to know; past `generated_at_ns` + `lease_s` treatment falls back to baseline."""
+
+    generation: int = 0
+    generated_at_ns: int = 0
+    lease_s: float = 0.0
+    killed: bool = False
+    decisions: tuple[Decision, ...] = ()
+
+    def expired(self, now_ns: int) -> bool:
+        """Tell whether the controller has been silent for longer than the lease."""
+        return now_ns > self.generated_at_ns + int(self.lease_s * 1e9)
+
+    def to_json(self) -> str:
+        """Return the document as agents read it."""
+        return json.dumps({"version": SNAPSHOT_VERSION, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Snapshot:
+        """Read a snapshot document.
+
+        Raises:
+            ValueError: the text is no JSON, of another version, or lacks a field.
+        """
+        raw = json.loads(text)
+        if not isinstance(raw, dict) or raw.get("version") != SNAPSHOT_VERSION:
+            raise ValueError("not a snapshot of version 1")
+        try:
+            return cls(
+                generation=int(raw["generation"]),
+                generated_at_ns=int(raw["generated_at_ns"]),
+                lease_s=float(raw["lease_s"]),
+                killed=bool(raw["killed"]),
+                decisions=tuple(_decision(item) for item in raw["decisions"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"snapshot lacks or misuses a field: {error}") from error
+
+
+def _match(raw: Mapping[str, object]) -> Match:
+    return Match(**{key: tuple(str(item) for item in _list(value)) for key, value in raw.items()})
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    return value
+
+
+def _decision(raw: Mapping[str, object]) -> Decision:
+    fields = dict(raw)
+    allocation, match, exclude = fields.pop("allocation"), fields.pop("match"), fields.pop("exclude")
+    if not (isinstance(allocation, dict) and isinstance(match, dict) and isinstance(exclude, dict)):
+        raise TypeError("allocation, match and exclude are objects")
+    return Decision(
+        allocation=Allocation(**allocation),
+        match=_match(match),
+        exclude=_match(exclude),
+        **fields,  # type: ignore[arg-type]  # unknown or missing names raise TypeError, which the caller reports
+    )

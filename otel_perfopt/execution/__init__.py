@@ -1,0 +1,1 @@
+"""Room 2, one run: `SpanRecord`s in, `Execution`s of `Step`s out."""

@@ -1,0 +1,205 @@
+"""The types room 2 hands on: one command's run and the steps it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from otel_perfopt.signal.record import NO_ATTRIBUTES, Attributes
+
+
+class _Word(str, Enum):
+    """A string enumeration that prints as its value (3.10 has no StrEnum)."""
+
+    __str__ = str.__str__
+
+
+class StepKind(_Word):
+    """What a step is, whatever instrumentation reported it."""
+
+    COMMAND = "command"
+    THINKING = "thinking"
+    INFERENCE = "inference"
+    TOOL = "tool"
+    RETRIEVAL = "retrieval"
+    MODULE_LOAD = "module_load"
+    OTHER = "other"
+
+
+class ToolEffects(_Word):
+    """What a tool does to the world; only `read` may be cached, repeated, reordered or speculated."""
+
+    READ = "read"
+    WRITE = "write"
+    UNKNOWN = "unknown"
+
+
+class Outcome(_Word):
+    """How a command ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a number, finding, policy or change is about: the same key from room 2 to room 7; empty means any."""
+
+    service: str = ""
+    agent: str = ""
+    command: str = ""
+    tool: str = ""
+    model: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.service, self.agent, self.command, self.tool, self.model)
+        return " · ".join(part for part in parts if part) or "everything"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one model call, or a sum of them.
+
+    `input` includes `cache_read` and `cache_write`, `output` includes `reasoning` (GenAI semantic
+    conventions). None means the source did not say, which is not zero.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    resent: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """Input plus output; None when neither is known."""
+        if self.input is None and self.output is None:
+            return None
+        return (self.input or 0) + (self.output or 0)
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
+            input=_add(self.input, other.input),
+            output=_add(self.output, other.output),
+            cache_read=_add(self.cache_read, other.cache_read),
+            cache_write=_add(self.cache_write, other.cache_write),
+            reasoning=_add(self.reasoning, other.reasoning),
+            resent=_add(self.resent, other.resent),
+        )
+
+
+def _add(left: int | None, right: int | None) -> int | None:
+    if left is None:
+        return right
+    return left if right is None else left + right
+
+
+NO_TOKENS = TokenUsage()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened in a run.
+
+    Times are Unix nanoseconds. `name` is the tool, model, module or command; `requested_by` is the
+    span id of the inference whose reply asked for this tool call. `arguments_digest` and
+    `result_digest` identify content without holding it. `inputs` and `outputs` are digests of the
+    specific values a call took and gave: a shared value means data may have flowed; with
+    `flow_truncated` not all outputs are listed, so independence cannot be claimed. `resource` names
+    what was read or written (a file, a row) where the tool says so. `estimated` marks durations that
+    were inferred, not observed.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    kind: StepKind
+    name: str
+    target: Target
+    start_ns: int
+    end_ns: int
+    tokens: TokenUsage = NO_TOKENS
+    error_type: str | None = None
+    effects: ToolEffects = ToolEffects.UNKNOWN
+    call_id: str = ""
+    requested_by: str = ""
+    arguments_digest: str = ""
+    result_digest: str = ""
+    resource: str = ""
+    inputs: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
+    flow_truncated: bool = False
+    estimated: bool = False
+    cost_usd: float | None = None
+    attributes: Attributes = NO_ATTRIBUTES
+
+    @property
+    def duration_s(self) -> float:
+        """Wall time in seconds, never negative."""
+        return max(0, self.end_ns - self.start_ns) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What one policy decided for a run: its arm (`baseline` or `treatment`), digest, stage and allocation."""
+
+    arm: str
+    digest: str = ""
+    stage: str = ""
+    allocation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A judgement of a run by a person or a judge (`gen_ai.evaluation.result`)."""
+
+    name: str
+    score: float | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One command's run.
+
+    `command` is the step that encloses the run; `steps` are all others ordered by start. A run
+    without a conversation of its own has its trace id as `conversation_id`. `timed` is False where
+    the source has no clock (a bare chat trajectory): counts and tokens hold, durations do not.
+    """
+
+    command: Step
+    steps: tuple[Step, ...]
+    conversation_id: str
+    user_id: str = ""
+    outcome: Outcome = Outcome.COMPLETED
+    arms: Mapping[str, Assignment] = field(default_factory=dict)
+    evaluations: tuple[Evaluation, ...] = ()
+    timed: bool = True
+    location: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace the run was recorded in."""
+        return self.command.trace_id
+
+    @property
+    def duration_s(self) -> float:
+        """Wall time of the command in seconds."""
+        return self.command.duration_s
+
+    def of_kind(self, kind: StepKind) -> tuple[Step, ...]:
+        """Return the steps of one kind, in order of start."""
+        return tuple(step for step in self.steps if step.kind is kind)
+
+    @property
+    def tokens(self) -> TokenUsage:
+        """Sum over the run's inferences, each counted once."""
+        total = NO_TOKENS
+        for step in self.steps:
+            if step.kind is StepKind.INFERENCE:
+                total = total + step.tokens
+        return total

@@ -1,0 +1,71 @@
+"""The types room 7 hands on: units as they were observed, and what was concluded from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from otel_perfopt.analyse.finding import Interval
+from otel_perfopt.decide.decision import Decision
+
+
+class Conclusion(str, Enum):
+    """What may be concluded; `waiting` means not enough data yet, which is neither success nor failure."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    INCONCLUSIVE = "inconclusive"
+    WAITING = "waiting"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One enrolled unit (a conversation): its arm under one policy and one value a metric.
+
+    `values` are keyed by metric: `latency` (mean seconds a command), `tokens`, `cost_usd`,
+    `task_failure` (0 or 1), …; a metric without data is absent, not zero.
+    """
+
+    unit_id: str
+    policy: str
+    digest: str
+    stage: str
+    arm: str
+    allocation: float
+    first_ns: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResult:
+    """One metric's part in a verdict: its role, the relative effect with its interval, and the evidence for it.
+
+    `role` is `goal`, `guardrail` or `sample_ratio`; `effect` is treatment over baseline minus one
+    (−0.3 = 30 % less); `harmed` and `held` say whether harm, or non-inferiority, has been shown;
+    `e_value` is the harm test's evidence against its threshold `1/alpha`.
+    """
+
+    metric: str
+    role: str
+    conclusion: Conclusion
+    reason: str
+    effect: Interval | None = None
+    harmed: bool = False
+    held: bool = False
+    e_value: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the comparison says now about one decision, valid however often one looks."""
+
+    decision: Decision
+    conclusion: Conclusion
+    reason: str
+    treatment_units: int
+    baseline_units: int
+    metrics: tuple[MetricResult, ...] = ()
