@@ -1,0 +1,22 @@
+"""Sessions over the Python versions that are supported: `nox -s tests-3.12`."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests"]
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"])
+def tests(session: nox.Session) -> None:
+    """Run the tests against an installed package."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """Hold that a bare install imports, and says which extra is missing."""
+    session.install(".")
+    session.run("python", "-c", "import otel_perfopt; otel_perfopt.instrument()")
+    session.run("perfopt", "status", success_codes=[2])

@@ -1,0 +1,57 @@
+"""The table of subcommands: a name in, the command that is imported only when it is asked for out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from otel_perfopt import __version__
+
+# name -> (module, one line of help); a command's own packages are imported with its module.
+COMMANDS = {
+    "analyze": ("otel_perfopt.cli.analyze", "Read recorded telemetry and report what is slow, wasted and worth changing."),
+    "run": ("otel_perfopt.cli.run", "Run a program with instrumentation on, telemetry kept in .perfopt/."),
+    "demo": ("otel_perfopt.cli.demo", "Show the whole loop on the example agent, measured as it runs."),
+    "loop": ("otel_perfopt.cli.loop", "Compare, promote and roll back what is in force, until stopped."),
+    "propose": ("otel_perfopt.cli.propose", "Write proposed policies for what the telemetry shows."),
+    "check": ("otel_perfopt.cli.check", "Check policy files: schema, boundary, where they stand."),
+    "status": ("otel_perfopt.cli.status", "Show every policy: state, verdict, what it waits for."),
+    "approve": ("otel_perfopt.cli.decide", "Approve a policy's next gate."),
+    "reject": ("otel_perfopt.cli.decide", "Reject a proposed policy."),
+    "rollback": ("otel_perfopt.cli.decide", "Take a policy back to baseline now."),
+    "retry": ("otel_perfopt.cli.decide", "Propose a rolled-back policy again, with a reason."),
+    "kill": ("otel_perfopt.cli.decide", "Switch treatment off at once, for one policy or all."),
+    "unkill": ("otel_perfopt.cli.decide", "Return from a kill."),
+    "ledger": ("otel_perfopt.cli.ledger", "Show the ledger, or verify its chain."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that help is fast and extras stay optional."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command; None for an unknown name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[cmd_name][0])
+        command = getattr(module, cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's own lines of help, importing nothing."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="perfopt")
+def cli() -> None:
+    """Make LLM agents faster and cheaper, with evidence."""

@@ -1,0 +1,49 @@
+"""The `perfopt` command: the process's arguments in, its exit status out; says which extra is missing."""
+
+from __future__ import annotations
+
+import sys
+
+from otel_perfopt.errors import MissingExtraError, PerfoptError
+
+# Which extra brings a package that a bare install lacks.
+_EXTRA_OF_MODULE = {"openai": "demo", "httpx": "demo", "starlette": "demo", "uvicorn": "demo"}
+_ANALYSIS_MODULES = frozenset(
+    {"click", "filelock", "jinja2", "numpy", "orjson", "pydantic", "rfc8785", "rich", "ruptures", "statsmodels", "yaml"}
+)
+
+
+def main() -> int:
+    """Run the command line and return its exit status (0 done, 1 failed, 2 misused or something missing)."""
+    try:
+        return _run()
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        return _fail(missing, 2)
+    except PerfoptError as error:
+        return _fail(error, 1)
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return the error that names the extra to install, or None when the module is nobody's extra."""
+    module = (error.name or "").partition(".")[0]
+    extra = _EXTRA_OF_MODULE.get(module) or ("analysis" if module in _ANALYSIS_MODULES else None)
+    return MissingExtraError(extra, module) if extra else None
+
+
+def _run() -> int:
+    from otel_perfopt.cli.group import cli
+
+    result = cli.main(prog_name="perfopt", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: Exception, status: int) -> int:
+    sys.stderr.write(f"perfopt: {error}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
