@@ -58,7 +58,9 @@ class Finding:
     `kind` is a word of the vocabulary that policies' `when` uses (hotspot, repeated_call,
     serial_independent, resent_context, trend, season, change_point, …); `summary` is one sentence
     with its numbers; `window_ns` the time it speaks of; `occurrences` how often it was seen in
-    `runs` runs.
+    `runs` runs. `saving` is the share of all runs' `effect.metric` that acting on it is predicted to
+    save (None: nothing claimed); findings in `overlaps` (`kind: target`) claim partly the same
+    saving, so the two must not be added.
     """
 
     kind: str
@@ -71,3 +73,10 @@ class Finding:
     runs: int = 0
     evidence: tuple[Evidence, ...] = ()
     suggestion: Suggestion | None = None
+    saving: Interval | None = None
+    overlaps: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Kind and target, as `overlaps` of other findings names this one."""
+        return f"{self.kind}: {self.target}"
