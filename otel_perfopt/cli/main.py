@@ -16,7 +16,7 @@ _ANALYSIS_MODULES = frozenset(
 def main() -> int:
     """Run the command line and return its exit status (0 done, 1 failed, 2 misused or something missing)."""
     try:
-        return _run()
+        _run()
     except ModuleNotFoundError as error:
         missing = missing_extra(error)
         if missing is None:
@@ -24,6 +24,7 @@ def main() -> int:
         return _fail(missing, 2)
     except PerfoptError as error:
         return _fail(error, 1)
+    return 0
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
@@ -33,11 +34,10 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     return MissingExtraError(extra, module) if extra else None
 
 
-def _run() -> int:
+def _run() -> None:
     from otel_perfopt.cli.group import cli
 
-    result = cli.main(prog_name="perfopt", standalone_mode=False)
-    return result if isinstance(result, int) else 0
+    cli.main(prog_name="perfopt")
 
 
 def _fail(error: Exception, status: int) -> int:
