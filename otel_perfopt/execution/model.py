@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from otel_perfopt.signal.record import NO_ATTRIBUTES, Attributes
+from otel_perfopt.signal.record import Attributes, no_attributes
 
 
 class _Word(str, Enum):
@@ -135,7 +135,7 @@ class Step:
     flow_truncated: bool = False
     estimated: bool = False
     cost_usd: float | None = None
-    attributes: Attributes = NO_ATTRIBUTES
+    attributes: Attributes = field(default_factory=no_attributes)
 
     @property
     def duration_s(self) -> float:

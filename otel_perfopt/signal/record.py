@@ -11,13 +11,18 @@ Attributes = Mapping[str, AttributeValue]
 NO_ATTRIBUTES: Attributes = {}
 
 
+def no_attributes() -> Attributes:
+    """Return the one empty mapping that records without attributes share (a dataclass takes no mapping as default)."""
+    return NO_ATTRIBUTES
+
+
 @dataclass(frozen=True, slots=True)
 class SpanEvent:
     """Something that happened inside a span at one moment (`time_ns`, Unix nanoseconds)."""
 
     name: str
     time_ns: int
-    attributes: Attributes = NO_ATTRIBUTES
+    attributes: Attributes = field(default_factory=no_attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,8 @@ class SpanRecord:
     name: str
     start_ns: int
     end_ns: int
-    attributes: Attributes = NO_ATTRIBUTES
-    resource: Attributes = NO_ATTRIBUTES
+    attributes: Attributes = field(default_factory=no_attributes)
+    resource: Attributes = field(default_factory=no_attributes)
     events: tuple[SpanEvent, ...] = field(default=())
     scope: str = ""
     error_type: str | None = None
