@@ -1,0 +1,145 @@
+"""What a person declares: the mapping of an `OptimizationPolicy` document in, a checked frozen model out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
+
+from otel_perfopt.decide.model_base import DeclaredModel, Glob, Globs, Name, Text, Word, as_tuple, one_as_tuple
+from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, OptimizationType, Optimize
+from otel_perfopt.decide.quantity import Duration, Percent
+from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, Goal, Guardrail, Rollback, Rollout
+
+EffectsWord = Literal["read", "write", "unknown"]
+Gate = Literal["shadow", "canary", "active"]
+
+
+class Metadata(DeclaredModel):
+    """Whose policy it is; nothing here changes what the policy does, except its name."""
+
+    name: Name
+    owner: Text = ""
+    author: Text = ""
+    annotations: dict[str, Text] = Field(default_factory=dict, max_length=50)
+
+
+class When(DeclaredModel):
+    """What the analysis must find before the policy wakes; it goes back to sleep when that is gone.
+
+    `at_least` is the least relative effect; `ahead` wakes it that long before a forecast window.
+    """
+
+    finding: Word
+    metric: Word | None = None
+    at_least: Percent | None = None
+    ahead_s: Duration | None = Field(default=None, alias="ahead")
+
+
+class MatchSpec(DeclaredModel):
+    """Which calls are meant: glob patterns over names; an empty list does not narrow."""
+
+    command: Globs = ()
+    tool: Globs = ()
+    model: Globs = ()
+
+    @model_validator(mode="after")
+    def _narrows(self) -> Self:
+        if not (self.command or self.tool or self.model):
+            raise ValueError('names nothing; give command, tool or model, or command: ["*"] to mean every command')
+        return self
+
+
+class ExcludeSpec(DeclaredModel):
+    """Which calls are never touched although they match; one matching list is enough."""
+
+    command: Globs = ()
+    tool: Globs = ()
+    model: Globs = ()
+    tool_effects: Annotated[
+        tuple[EffectsWord, ...],
+        BeforeValidator(one_as_tuple, json_schema_input_type=EffectsWord | list[EffectsWord]),
+    ] = ("write", "unknown")
+
+
+class ApprovalSpec(DeclaredModel):
+    """Who must say yes before which gate, and for how long that holds; `approval: auto` asks nobody."""
+
+    gates: Annotated[tuple[Gate, ...], BeforeValidator(one_as_tuple, json_schema_input_type=Gate | list[Gate])] = (
+        "canary",
+        "active",
+    )
+    approvers: Globs = ()
+    allow_self: bool = False
+    expires_s: Duration = Field(default=14 * 86400.0, alias="expires")
+
+    @property
+    def automatic_gates(self) -> tuple[str, ...]:
+        """The gates to exposure that nobody is asked about; any at all needs the boundary's permission."""
+        return tuple(gate for gate in ("canary", "active") if gate not in self.gates)
+
+
+def _approval(value: object) -> object:
+    return {"gates": []} if value == "auto" else value
+
+
+class PolicySpec(DeclaredModel):
+    """What the policy does, to which calls, how carefully, and what it must achieve."""
+
+    mode: Literal["disabled", "shadow", "canary", "active"] = "active"
+    when: When | None = None
+    match: MatchSpec
+    exclude: ExcludeSpec = ExcludeSpec()
+    effects: dict[Glob, Literal["read", "write"]] = Field(default_factory=dict, max_length=200)
+    optimize: Optimize
+    approval: Annotated[
+        ApprovalSpec, BeforeValidator(_approval, json_schema_input_type=Literal["auto"] | ApprovalSpec)
+    ] = ApprovalSpec()
+    rollout: Rollout = Rollout()
+    goal: Goal
+    guardrails: Annotated[tuple[Guardrail, ...], BeforeValidator(as_tuple), Field(max_length=50)] = DEFAULT_GUARDRAILS
+    alpha: float = Field(default=0.05, gt=0, le=0.2)
+    rollback: Rollback = Rollback()
+    expires_s: Duration | None = Field(default=None, alias="expires")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        kind = self.kind
+        missing = [word for word in ("write", "unknown") if word not in self.exclude.tool_effects]
+        if kind.read_only and missing:
+            raise ValueError(
+                f"{self.optimize.type} never touches tools that may write; keep write and unknown in exclude.toolEffects"
+            )
+        steps = self.rollout.canary_steps
+        if self.mode in {"canary", "active"} and not steps:
+            raise ValueError(
+                "rollout.steps exposes nobody; add a step with treatment and baseline, or set mode: shadow"
+            )
+        if self.mode == "active" and steps[-1].treatment != steps[-1].baseline:
+            raise ValueError(
+                "benefit is claimed only between equal arms; give the last step of rollout.steps as much baseline as treatment"
+            )
+        metrics = [guardrail.metric for guardrail in self.guardrails]
+        if len(set(metrics)) < len(metrics):
+            raise ValueError("guardrails names a metric twice; keep one")
+        return self
+
+    @property
+    def kind(self) -> OptimizationType:
+        """What is known of the optimization's type."""
+        return OPTIMIZATION_TYPES[self.optimize.type]
+
+
+class OptimizationPolicy(DeclaredModel):
+    """One declared policy."""
+
+    api_version: Literal["perfopt.dev/v1"]
+    kind: Literal["OptimizationPolicy"]
+    metadata: Metadata
+    spec: PolicySpec
+
+    @property
+    def name(self) -> str:
+        """The policy's name, unique among all policies."""
+        return self.metadata.name
