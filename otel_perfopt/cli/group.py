@@ -10,7 +10,10 @@ from otel_perfopt import __version__
 
 # name -> (module, one line of help); a command's own packages are imported with its module.
 COMMANDS = {
-    "analyze": ("otel_perfopt.cli.analyze", "Read recorded telemetry and report what is slow, wasted and worth changing."),
+    "analyze": (
+        "otel_perfopt.cli.analyze",
+        "Read recorded telemetry and report what is slow, wasted and worth changing.",
+    ),
     "run": ("otel_perfopt.cli.run", "Run a program with instrumentation on, telemetry kept in .perfopt/."),
     "demo": ("otel_perfopt.cli.demo", "Show the whole loop on the example agent, measured as it runs."),
     "loop": ("otel_perfopt.cli.loop", "Compare, promote and roll back what is in force, until stopped."),

@@ -1,0 +1,82 @@
+"""`perfopt analyze`: paths of recorded telemetry in, a report in the terminal, as HTML and as JSON out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from otel_perfopt.analyse.analyser import analyse
+from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.errors import NoTelemetryError, PerfoptError
+from otel_perfopt.execution.recorded import RecordedExecutions
+from otel_perfopt.report.document import report_json
+from otel_perfopt.report.html import report_html
+from otel_perfopt.report.terminal import print_report
+from otel_perfopt.settings import AgentSettings
+from otel_perfopt.signal.recorded import open_recorded
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page here.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the document here.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def analyze(paths: tuple[Path, ...], html: Path | None, json_path: Path | None, quiet: bool) -> None:
+    """Report what recorded agents did, what it cost, and what would save most.
+
+    PATHS are files and folders: OTLP JSON lines, Claude Code transcripts, chat trajectories with tool calls; plain or
+    gzipped, told apart by content. Without one, what `perfopt run` kept in .perfopt/ is read.
+    """
+    analysis = read_and_analyse(paths or (_own_telemetry(),), quiet=quiet)
+    if not quiet:
+        print_report(analysis, Console())
+    for path, write in ((html, report_html), (json_path, report_json)):
+        if path is not None:
+            _write(path, write(analysis))
+            click.echo(f"written: {path}", err=True)
+
+
+def read_and_analyse(paths: tuple[Path, ...], *, quiet: bool) -> Analysis:
+    """Read everything at `paths` with a progress bar.
+
+    Raises:
+        NoTelemetryError: nothing could be read there; the message says what was found instead.
+    """
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
+        task = progress.add_task("reading", total=None)
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        source = open_recorded(paths, on_progress)
+        analysis = analyse(RecordedExecutions(source))
+    if not analysis.counts.runs:
+        _raise_nothing_read(paths, analysis)
+    return analysis
+
+
+def _raise_nothing_read(paths: tuple[Path, ...], analysis: Analysis) -> None:
+    places = ", ".join(str(path) for path in paths)
+    why = "".join(f"\n  {problem}" for problem in analysis.tally.problems[:10])
+    raise NoTelemetryError(f"no run could be read at {places}{why}")
+
+
+def _own_telemetry() -> Path:
+    folder = AgentSettings.from_environment().home / "telemetry"
+    if not folder.is_dir():
+        raise NoTelemetryError(
+            f"no telemetry in {folder}; name files or folders, or record some: perfopt run python my_agent.py"
+        )
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PerfoptError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,216 @@
+"""Charts as Vega-Lite specifications: parts of an `Analysis` in, `Chart`s out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from otel_perfopt.analyse.analysis import ContextPoint, Opportunity, TimeShare, Waterfall
+from otel_perfopt.analyse.history import History, NotEnoughHistory
+from otel_perfopt.report.section import Chart
+
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_WIDTH = 720
+# One colour a kind of step in every chart; told apart also in print and by colour-blind readers.
+KIND_COLOURS = {
+    "inference": "#4269d0",
+    "thinking": "#a463f2",
+    "tool": "#efb118",
+    "retrieval": "#9c6b4e",
+    "module_load": "#97bbf5",
+    "agent": "#9498a0",
+    "command": "#9498a0",
+    "person": "#c9cdd3",
+    "other": "#bab0ab",
+}
+_CRITICAL = "#d6336c"
+
+
+def _chart(description: str, height: int | dict[str, int], **parts: Any) -> Chart:
+    specification = {
+        "$schema": _SCHEMA,
+        "description": description,
+        "width": _WIDTH,
+        "height": height,
+        "background": "transparent",
+        "config": {"view": {"stroke": None}, "axis": {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 320}},
+        **parts,
+    }
+    return Chart(specification, description)
+
+
+def _kinds(used: Sequence[str]) -> dict[str, Any]:
+    names = [name for name in KIND_COLOURS if name in set(used)]
+    return {"domain": names, "range": [KIND_COLOURS[name] for name in names]}
+
+
+def time_shares(shares: Sequence[TimeShare]) -> Chart | None:
+    """One bar of all run time, divided by what it was spent on along the critical path."""
+    if not shares:
+        return None
+    values = [{"what": item.what, "share": item.share} for item in shares]
+    return _chart(
+        "Run time by what it was spent on, along the critical path",
+        46,
+        data={"values": values},
+        mark={"type": "bar", "stroke": "white"},
+        encoding={
+            "x": {"field": "share", "type": "quantitative", "stack": "zero", "axis": {"format": ".0%"}, "title": None},
+            "color": {
+                "field": "what",
+                "scale": _kinds([item.what for item in shares]),
+                "legend": {"title": None, "orient": "top"},
+            },
+            "order": {"field": "share", "sort": "descending"},
+        },
+    )
+
+
+def context_growth(points: Sequence[ContextPoint]) -> Chart | None:
+    """Input tokens by number of the model call in its conversation: median and 10 to 90 % band."""
+    if len(points) < 2:
+        return None
+    values = [{"call": item.call, "low": item.p10, "median": item.p50, "high": item.p90} for item in points]
+    x = {"field": "call", "type": "quantitative", "title": "model call in the conversation"}
+    return _chart(
+        "Input tokens of each model call in its conversation: median, and the band from 10 to 90 %",
+        220,
+        data={"values": values},
+        layer=[
+            {
+                "mark": {"type": "area", "opacity": 0.25, "color": KIND_COLOURS["inference"]},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "low", "type": "quantitative", "title": "input tokens", "axis": {"format": "~s"}},
+                    "y2": {"field": "high"},
+                },
+            },
+            {
+                "mark": {"type": "line", "color": KIND_COLOURS["inference"]},
+                "encoding": {"x": x, "y": {"field": "median", "type": "quantitative"}},
+            },
+        ],
+    )
+
+
+def opportunities(items: Sequence[Opportunity]) -> Chart | None:
+    """Each optimization's predicted saving with its interval, beside the most it could ever save."""
+    values = [
+        {
+            "name": f"{item.optimization} · {item.target}" + (" (upper bound)" if item.upper_bound else ""),
+            "estimate": item.share.estimate,
+            "low": item.share.low,
+            "high": item.share.high,
+            "bound": item.bound_share,
+        }
+        for item in items
+        if item.share is not None
+    ]
+    if not values:
+        return None
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None}
+    x = {"type": "quantitative", "axis": {"format": ".0%"}, "title": "of all run time"}
+    return _chart(
+        "Predicted saving of run time: bar and interval; the tick is the most that could be saved",
+        {"step": 30},
+        data={"values": values},
+        layer=[
+            {"mark": {"type": "bar", "color": "#6cc5b0"}, "encoding": {"y": y, "x": {"field": "estimate", **x}}},
+            {"mark": {"type": "rule"}, "encoding": {"y": y, "x": {"field": "low", **x}, "x2": {"field": "high"}}},
+            {
+                "mark": {"type": "tick", "color": _CRITICAL, "thickness": 2},
+                "encoding": {"y": y, "x": {"field": "bound", **x}},
+            },
+        ],
+    )
+
+
+def series(item: History) -> Chart | None:
+    """One series over time with its change points."""
+    start_s, step_s = item.series.start_ns / 1e9, item.series.step_s
+    values = [
+        {"time": (start_s + index * step_s) * 1000, "value": value}
+        for index, value in enumerate(item.series.values)
+        if value is not None
+    ]
+    if not values:
+        return None
+    layers: list[dict[str, Any]] = [
+        {
+            "mark": {"type": "line", "color": KIND_COLOURS["inference"], "strokeWidth": 1},
+            "encoding": {
+                "x": {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None},
+                "y": {"field": "value", "type": "quantitative", "title": item.unit or item.name},
+            },
+        }
+    ]
+    if not isinstance(item.change_points, NotEnoughHistory) and item.change_points:
+        marks = [{"time": point.time_ns / 1e6} for point in item.change_points]
+        layers.append(
+            {
+                "data": {"values": marks},
+                "mark": {"type": "rule", "color": _CRITICAL, "strokeDash": [4, 3]},
+                "encoding": {"x": {"field": "time", "type": "temporal", "scale": {"type": "utc"}}},
+            }
+        )
+    return _chart(f"{item.name} over time; dashed: lasting changes", 180, data={"values": values}, layer=layers)
+
+
+def waterfall(run: Waterfall) -> Chart:
+    """One run: a bar a step in order of start, with the stretches on the critical path underlined."""
+    bars, critical = [], []
+    for index, bar in enumerate(run.bars):
+        name = f"{index:04d}"
+        label = " " * 2 * bar.depth + bar.name + (" ✗" if bar.error_type else "")
+        kind = "person" if bar.waiting else str(bar.kind)
+        bars.append({"row": name, "label": label, "kind": kind, "start": bar.start_s, "end": bar.end_s})
+        critical += [{"row": name, "start": start, "end": end} for start, end in bar.critical]
+    names = {str(item["row"]): str(item["label"]) for item in bars}
+    y = {
+        "field": "row",
+        "type": "nominal",
+        "title": None,
+        "axis": {
+            "labelExpr": f"({_expression(names)})[datum.value]",
+            "ticks": False,
+            "domain": False,
+            "labelFontSize": 11,
+        },
+    }
+    x = {"field": "start", "type": "quantitative", "title": "seconds since the start"}
+    return _chart(
+        "Steps of one run by start; the red line marks the critical path",
+        {"step": 17},
+        layer=[
+            {
+                "data": {"values": bars},
+                "mark": {"type": "bar", "height": 9},
+                "encoding": {
+                    "y": y,
+                    "x": x,
+                    "x2": {"field": "end"},
+                    "color": {
+                        "field": "kind",
+                        "scale": _kinds([str(item["kind"]) for item in bars]),
+                        "legend": {"title": None, "orient": "top"},
+                    },
+                },
+            },
+            {
+                "data": {"values": critical},
+                "mark": {"type": "bar", "height": 3, "yOffset": 6, "color": _CRITICAL},
+                "encoding": {"y": y, "x": x, "x2": {"field": "end"}},
+            },
+        ],
+    )
+
+
+def _expression(labels: dict[str, str]) -> str:
+    # A Vega expression's object literal; quotes and backslashes in names must not end a string.
+    quoted = (f"'{key}': '{_escaped(value)}'" for key, value in labels.items())
+    return "{" + ", ".join(quoted) + "}"
+
+
+def _escaped(text: str) -> str:
+    shortened = text if len(text) <= 48 else text[:47] + "…"
+    return shortened.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")

@@ -1,0 +1,43 @@
+"""The report as one self-contained HTML page: an `Analysis` in, the page's text out; no script, no outside address."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, Template, select_autoescape
+from markupsafe import Markup
+
+from otel_perfopt import __version__
+from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.report.section import Chart
+from otel_perfopt.report.sections import report_sections
+
+
+def report_html(analysis: Analysis, *, title: str = "What your agents do", made_at: datetime | None = None) -> str:
+    """Return the whole page."""
+    moment = made_at or datetime.now(tz=timezone.utc)
+    return _template().render(
+        title=title,
+        made_at=moment.strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+        sections=report_sections(analysis),
+        svg=_svg,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("otel_perfopt.report"), autoescape=select_autoescape(default=True), trim_blocks=True
+    )
+    return environment.get_template("page.html")
+
+
+def _svg(chart: Chart) -> Markup:
+    # The renderer starts a script engine (0.5 s), so only a page with charts pays for it.
+    import vl_convert  # noqa: PLC0415
+
+    drawn = vl_convert.vegalite_to_svg(dict(chart.specification))
+    # Safe: the renderer escapes every text it draws.
+    return Markup(drawn)  # noqa: S704

@@ -1,0 +1,94 @@
+"""The first parts of a report: what was read, what was found, what it would save, what could not be read."""
+
+from __future__ import annotations
+
+from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.report import charts
+from otel_perfopt.report.section import Card, Section, Table
+from otel_perfopt.report.wording import UNKNOWN, count, dollars, effect, factor, moment, seconds, share, share_interval
+
+_MOST_PROBLEMS = 20
+
+
+def overview(analysis: Analysis) -> Section:
+    """How much there was, and the numbers to see at a glance."""
+    counts, tally = analysis.counts, analysis.tally
+    start, end = analysis.window_ns or (None, None)
+    read = f"{count(tally.files)} files, {count(tally.lines)} lines, {count(tally.spans)} spans"
+    when = f" from {moment(start)} to {moment(end)} UTC" if analysis.window_ns else ""
+    cards = (
+        Card("runs", count(counts.runs), f"{count(counts.failed_runs)} failed"),
+        Card("conversations", count(counts.conversations)),
+        Card("model calls", count(counts.inferences)),
+        Card("tool calls", count(counts.tool_calls), f"{count(counts.tool_errors)} errors"),
+        Card("time in runs", seconds(counts.run_time_s)),
+        Card("tokens in", count(analysis.tokens.input), f"out {count(analysis.tokens.output)}"),
+        Card("read from cache", share(analysis.context.cache_read_share), "of input tokens"),
+        Card("sent again", share(analysis.context.resent_share), "of input tokens"),
+        Card("tools overlap", factor(analysis.parallelism.reached), "1.00× = one after another"),
+        Card("cost", dollars(analysis.cost_usd)),
+    )
+    known = tuple(card for card in cards if card.value != UNKNOWN)
+    return Section("Overview", (f"Read {read}{when}.", *analysis.notes), cards=known)
+
+
+def findings(analysis: Analysis) -> Section:
+    """What was found, ranked, with its evidence and what would act on it."""
+    if not analysis.findings:
+        return Section("Findings", ("Nothing stood out in these runs.",))
+    rows = tuple(_finding_row(rank, finding) for rank, finding in enumerate(analysis.findings, 1))
+    columns = ("#", "finding", "size", "what was seen", "would act", "look at")
+    return Section(
+        "Findings",
+        ("Ranked by what acting on them is predicted to save; sizes carry a 95 % interval.",),
+        tables=(Table(columns, rows, frozenset({"#"})),),
+    )
+
+
+def _finding_row(rank: int, finding: Finding) -> tuple[str, ...]:
+    name = finding.kind.replace("_", " ")
+    seen = f"{finding.summary}"
+    places = ", ".join(item.location or item.trace_id[:16] for item in finding.evidence[:2])
+    acts = finding.suggestion.optimization if finding.suggestion else UNKNOWN
+    return (str(rank), f"{name}\n{finding.target}", effect(finding.effect), seen, acts, places or UNKNOWN)
+
+
+def opportunities(analysis: Analysis) -> Section | None:
+    """What replaying the recorded runs with each optimization saves, beside the most it could."""
+    if not analysis.opportunities:
+        return None
+    rows = tuple(
+        (
+            item.optimization + (" (upper bound)" if item.upper_bound else ""),
+            str(item.target),
+            share_interval(item.share),
+            seconds(item.seconds_per_run.estimate) if item.seconds_per_run else UNKNOWN,
+            share(item.bound_share),
+            f"{count(item.runs_helped)} of {count(item.runs)}",
+            ", ".join(item.overlaps) or UNKNOWN,
+        )
+        for item in analysis.opportunities
+    )
+    columns = ("optimization", "where", "saves of run time", "a run", "at most", "runs helped", "overlaps with")
+    drawn = charts.opportunities(analysis.opportunities)
+    return Section(
+        "What it would save",
+        ("Each recorded run is replayed with the optimization applied, dependencies respected.",),
+        tables=(Table(columns, rows, frozenset(columns[2:6])),),
+        charts=(drawn,) if drawn else (),
+    )
+
+
+def problems(analysis: Analysis) -> Section | None:
+    """What could not be read, and where."""
+    tally = analysis.tally
+    if not tally.problem_counts:
+        return None
+    by_kind = ", ".join(f"{kind.replace('_', ' ')} {number}" for kind, number in sorted(tally.problem_counts.items()))
+    shown = tuple((str(problem),) for problem in tally.problems[:_MOST_PROBLEMS])
+    left = sum(tally.problem_counts.values()) - len(shown)
+    more = (f"{left} more are counted, not shown.",) if left > 0 else ()
+    return Section(
+        "Not read", (f"Counted and left out, nothing else lost: {by_kind}.", *more), tables=(Table(("where",), shown),)
+    )

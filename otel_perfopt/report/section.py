@@ -1,0 +1,44 @@
+"""What a report is made of, whoever shows it: titles, sentences, tables and charts as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under `columns`; the names in `numeric` are set to the right."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[str] = frozenset()
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A Vega-Lite specification and one sentence that says what it shows."""
+
+    specification: Mapping[str, object]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One number to see at a glance."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a report; everything but the title may be empty."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = field(default=())
