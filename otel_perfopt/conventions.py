@@ -31,6 +31,7 @@ GEN_AI_EVALUATION_RESULT_EVENT: Final = "gen_ai.evaluation.result"
 GEN_AI_EVALUATION_NAME: Final = "gen_ai.evaluation.name"
 GEN_AI_EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
 GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+GEN_AI_EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 
 OPERATION_CHAT: Final = "chat"
 OPERATION_GENERATE_CONTENT: Final = "generate_content"
@@ -54,6 +55,10 @@ METRIC_OVERFLOW: Final = "otel.metric.overflow"
 
 # --- Ours: there is no convention for these ---------------------------------------------------
 STEP_KIND: Final = "perfopt.step.kind"
+STEP_COMMAND: Final = "command"
+STEP_THINKING: Final = "thinking"
+STEP_INFERENCE: Final = "inference"
+STEP_TOOL: Final = "tool"
 COMMAND_NAME: Final = "perfopt.command.name"
 COMMAND_OUTCOME: Final = "perfopt.command.outcome"
 TOOL_EFFECTS: Final = "perfopt.tool.effects"
@@ -76,6 +81,13 @@ SOURCE_LOCATION: Final = "perfopt.source.location"
 MODULE_NAME: Final = "perfopt.module.name"
 MODULE_SELF_TIME: Final = "perfopt.module.self_time"
 
+UNTIMED: Final = "perfopt.untimed"  # on a command: its times only give an order
+TOKENS_ESTIMATED: Final = "perfopt.usage.estimated"  # token counts come from the length of text
+OUTPUT_LOWER_BOUND: Final = "perfopt.usage.output_lower_bound"  # the source kept a partial count of output tokens
+COMMAND_ACTIVE_TIME: Final = "perfopt.command.active_time"  # seconds, without waits for the user
+WAITS_FOR_USER: Final = "perfopt.waits_for_user"  # the duration is mostly a person's
+TOOL_EXECUTION_TIME: Final = "perfopt.tool.execution_time"  # seconds, as the tool itself reports them
+
 POLICY_PREFIX: Final = "perfopt.policy."
 
 
@@ -88,5 +100,7 @@ POLICY_ARM: Final = "arm"
 POLICY_DIGEST: Final = "digest"
 POLICY_STAGE: Final = "stage"
 POLICY_ALLOCATION: Final = "allocation"
+POLICY_FAULTS: Final = "faults"  # exceptions of this package while it acted for the policy
+FAULTS: Final = "perfopt.faults"  # the same where no one policy can be named
 
 INSTRUMENTATION_SCOPE: Final = "otel_perfopt"

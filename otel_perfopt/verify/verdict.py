@@ -45,7 +45,10 @@ class MetricResult:
 
     `role` is `goal`, `guardrail` or `sample_ratio`; `effect` is treatment over baseline minus one
     (−0.3 = 30 % less); `harmed` and `held` say whether harm, or non-inferiority, has been shown;
-    `e_value` is the harm test's evidence against its threshold `1/alpha`.
+    `e_value` is the harm test's evidence against its threshold `1/alpha`. `effect` is a difference, not a
+    ratio, where `absolute` is set. A guardrail is `worse` when harmed, `better` when it held (no worse
+    than tolerated), else `waiting`. `limit` is the tolerated or required change; `treatment_units` and
+    `baseline_units` are those whose values took part.
     """
 
     metric: str
@@ -57,11 +60,19 @@ class MetricResult:
     held: bool = False
     e_value: float | None = None
     threshold: float | None = None
+    absolute: bool = False
+    limit: float | None = None
+    treatment_units: int = 0
+    baseline_units: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the comparison says now about one decision, valid however often one looks."""
+    """What the comparison says now about one decision, valid however often one looks.
+
+    `would_change` says in a sentence what would change it; `left_out` counts units and values that
+    were not used, by reason.
+    """
 
     decision: Decision
     conclusion: Conclusion
@@ -69,3 +80,5 @@ class Verdict:
     treatment_units: int
     baseline_units: int
     metrics: tuple[MetricResult, ...] = ()
+    would_change: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,152 @@
+"""Treatment against baseline while they run: a decision, its plan and units in, a `Verdict` out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from otel_perfopt.decide.allocation import BASELINE, TREATMENT
+from otel_perfopt.decide.decision import Decision
+from otel_perfopt.verify import explanation
+from otel_perfopt.verify.comparison_plan import ComparisonPlan, Goal, Guardrail
+from otel_perfopt.verify.criterion import Criterion, goal_criterion, guardrail_criterion
+from otel_perfopt.verify.evidence import Stratum, threshold
+from otel_perfopt.verify.failure_eprocess import EventCounts, log_e_mismatch
+from otel_perfopt.verify.metric_kind import FAULT
+from otel_perfopt.verify.units import Exclusions
+from otel_perfopt.verify.verdict import Conclusion, Unit, Verdict
+
+__all__ = ["Comparison", "ComparisonPlan", "Goal", "Guardrail", "compare"]
+
+SHADOW = "shadow"
+
+
+class Comparison:
+    """The running state of one comparison: units in order of `first_ns`, a look whenever one likes.
+
+    A unit's values are taken as they are when it is observed; to correct a unit (a conversation that
+    went on) build the comparison anew from all units, which `compare` does.
+    """
+
+    def __init__(self, decision: Decision, plan: ComparisonPlan) -> None:
+        self.decision = decision
+        self.plan = plan
+        goal = goal_criterion(plan.goal, plan)
+        self.criteria = (goal, *(guardrail_criterion(guardrail, plan) for guardrail in plan.guardrails))
+        self.enrolments = EventCounts()
+        self.left_out: Counter[str] = Counter()
+        self.started_ns: int | None = None
+        self._stage_started: dict[Stratum, int] = {}
+        guarded = {guardrail.metric for guardrail in plan.guardrails}
+        # A goal that is guarded too has its tolerance there; faults are counted, not tested.
+        self._harm_tests = tuple(c for c in self.criteria if not (c is goal and goal.metric in guarded))
+        tested = sum(c.metric != FAULT for c in self._harm_tests)
+        self.harm_alpha = plan.alpha / max(1, tested)
+
+    def observe(self, unit: Unit) -> None:
+        """Take one unit into account, or count why not."""
+        if unit.policy != self.decision.policy or unit.digest != self.decision.digest:
+            self.left_out["of another policy or digest"] += 1
+            return
+        if unit.stage == SHADOW or unit.arm not in (TREATMENT, BASELINE):
+            self.left_out["not exposed"] += 1
+            return
+        allocation = self._allocation(unit)
+        if allocation is None:
+            self.left_out["of unknown allocation"] += 1
+            return
+        stratum = Stratum(unit.stage, allocation)
+        started = self._stage_started.setdefault(stratum, unit.first_ns)
+        self.started_ns = unit.first_ns if self.started_ns is None else min(self.started_ns, unit.first_ns)
+        treatment = unit.arm == TREATMENT
+        self.enrolments.add(stratum, treatment=treatment)
+        warm = unit.first_ns - started >= self.plan.warmup_s * 1e9
+        if not warm:
+            self.left_out["in warm-up: kept from means"] += 1
+        for criterion in self.criteria:
+            if warm or not criterion.means:
+                self._feed(criterion, stratum, unit, treatment=treatment)
+
+    def exclude(self, exclusions: Exclusions) -> None:
+        """Count units that were seen in both arms; a fault in one of them is still treatment's."""
+        for reason, count in exclusions.counts.items():
+            self.left_out[reason] += count
+        for criterion in self.criteria:
+            if criterion.metric == FAULT:
+                for _ in range(exclusions.faulted):
+                    criterion.test.add(Stratum("", 0.5), 1.0, treatment=True)
+
+    @property
+    def units(self) -> tuple[int, int]:
+        """Units enrolled in treatment and in baseline."""
+        return self.enrolments.totals
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether units are shown to arrive in another ratio than declared."""
+        return log_e_mismatch(self.enrolments) >= threshold(self.plan.sample_ratio_alpha)
+
+    def harmed(self) -> tuple[Criterion, ...]:
+        """Return the criteria whose harm is shown."""
+        return tuple(criterion for criterion in self._harm_tests if criterion.harmed(self.harm_alpha))
+
+    def conclusion(self, now_ns: int) -> Conclusion:
+        """Return what may be concluded now."""
+        total = sum(self.units)
+        if total == 0 and not any(c.metric == FAULT and c.harmed(self.harm_alpha) for c in self.criteria):
+            return Conclusion.WAITING
+        if any(criterion.harmed(self.harm_alpha) for criterion in self._harm_tests):
+            return Conclusion.WORSE
+        shown = total >= self.plan.min_units and all(c.satisfied(self.plan.alpha) for c in self.criteria)
+        if shown and not self.mismatch:
+            return Conclusion.BETTER
+        return Conclusion.INCONCLUSIVE if self.at_limit(now_ns) else Conclusion.WAITING
+
+    def at_limit(self, now_ns: int) -> bool:
+        """Tell whether the units or the time allowed are used up."""
+        elapsed_s = (now_ns - self.started_ns) / 1e9 if self.started_ns is not None else 0.0
+        return sum(self.units) >= self.plan.max_units or elapsed_s >= self.plan.max_duration_s
+
+    def verdict(self, now_ns: int) -> Verdict:
+        """Return the conclusion with everything it rests on."""
+        return explanation.verdict(self, now_ns)
+
+    def _allocation(self, unit: Unit) -> float | None:
+        if 0.0 < unit.allocation < 1.0:
+            return unit.allocation
+        declared = self.decision.allocation.treatment_share
+        unknown = math.isnan(unit.allocation)
+        return declared if unknown and unit.stage == self.decision.stage and 0.0 < declared < 1.0 else None
+
+    def _feed(self, criterion: Criterion, stratum: Stratum, unit: Unit, *, treatment: bool) -> None:
+        value = unit.values.get(criterion.reads)
+        if value is None:
+            if criterion.metric != FAULT:
+                self.left_out[f"{criterion.metric} absent"] += 1
+                return
+            value = 0.0
+        if not math.isfinite(value) or value < 0.0 or (value == 0.0 and criterion.positive_only):
+            self.left_out[f"{criterion.metric} not usable"] += 1
+            return
+        criterion.test.add(stratum, value, treatment=treatment)
+
+
+def compare(
+    decision: Decision,
+    plan: ComparisonPlan,
+    units: Iterable[Unit],
+    now_ns: int,
+    exclusions: Exclusions | None = None,
+) -> Verdict:
+    """Return the verdict on `decision` from all units enrolled so far; the same units give the same verdict.
+
+    Units may come in any order and are processed by `first_ns`. A verdict may be asked for as often
+    as one likes: no number of looks raises the error of harm above alpha, nor that of benefit.
+    """
+    comparison = Comparison(decision, plan)
+    for unit in sorted(units, key=lambda one: (one.first_ns, one.unit_id)):
+        comparison.observe(unit)
+    if exclusions is not None:
+        comparison.exclude(exclusions)
+    return comparison.verdict(now_ns)

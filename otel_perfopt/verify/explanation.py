@@ -1,0 +1,158 @@
+"""A verdict in words: a comparison's state in, the `Verdict` with counts, intervals and reasons out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otel_perfopt.analyse.finding import Interval
+from otel_perfopt.verify.criterion import GOAL, Criterion
+from otel_perfopt.verify.evidence import e_value
+from otel_perfopt.verify.failure_eprocess import log_e_mismatch, ratio_interval
+from otel_perfopt.verify.metric_kind import FAULT
+from otel_perfopt.verify.verdict import Conclusion, MetricResult, Verdict
+
+if TYPE_CHECKING:
+    from otel_perfopt.verify.comparison import Comparison
+
+
+def verdict(comparison: Comparison, now_ns: int) -> Verdict:
+    """Return what `comparison` says now, with each metric's part in it."""
+    conclusion = comparison.conclusion(now_ns)
+    results = tuple(_result(comparison, criterion) for criterion in comparison.criteria)
+    ratio = _sample_ratio(comparison)
+    treatment, baseline = comparison.units
+    return Verdict(
+        decision=comparison.decision,
+        conclusion=conclusion,
+        reason=_reason(comparison, conclusion, results, ratio),
+        treatment_units=treatment,
+        baseline_units=baseline,
+        metrics=(*results, ratio),
+        would_change=_would_change(comparison, conclusion, results, ratio),
+        left_out=dict(comparison.left_out),
+    )
+
+
+def _result(comparison: Comparison, criterion: Criterion) -> MetricResult:
+    alpha = comparison.plan.alpha
+    harmed = criterion in comparison.harmed()
+    held = criterion.satisfied(alpha)
+    effect = criterion.test.interval(alpha, benefit=True) or criterion.test.interval(alpha, benefit=False)
+    log_e = criterion.log_e_harm()
+    treatment, baseline = criterion.test.counts
+    conclusion = Conclusion.WORSE if harmed else Conclusion.BETTER if held else Conclusion.WAITING
+    return MetricResult(
+        metric=criterion.metric,
+        role=criterion.role,
+        conclusion=conclusion,
+        reason=_metric_reason(criterion, effect, conclusion),
+        effect=effect,
+        harmed=harmed,
+        held=held,
+        e_value=None if log_e is None else e_value(log_e),
+        threshold=None if log_e is None else 1.0 / comparison.harm_alpha,
+        absolute=criterion.test.absolute,
+        limit=criterion.benefit_limit,
+        treatment_units=treatment,
+        baseline_units=baseline,
+    )
+
+
+def _sample_ratio(comparison: Comparison) -> MetricResult:
+    treatment, baseline = comparison.units
+    alpha = comparison.plan.sample_ratio_alpha
+    mismatch = comparison.mismatch
+    declared = sorted({stratum.allocation for stratum in comparison.enrolments.by_stratum})
+    shares = ", ".join(f"{share:.0%}" for share in declared) or "none"
+    found = ratio_interval(comparison.enrolments, alpha)
+    return MetricResult(
+        metric="sample_ratio",
+        role="sample_ratio",
+        conclusion=Conclusion.WORSE if mismatch else Conclusion.BETTER if treatment + baseline else Conclusion.WAITING,
+        reason=f"{treatment} treatment and {baseline} baseline units, declared share of treatment {shares}"
+        + (": they do not arrive as allocated" if mismatch else ""),
+        effect=found and Interval(found.estimate - 1, found.low - 1, found.high - 1, found.level),
+        harmed=mismatch,
+        held=not mismatch,
+        e_value=e_value(log_e_mismatch(comparison.enrolments)),
+        threshold=1.0 / alpha,
+        treatment_units=treatment,
+        baseline_units=baseline,
+    )
+
+
+def _metric_reason(criterion: Criterion, effect: Interval | None, conclusion: Conclusion) -> str:
+    if criterion.metric == FAULT:
+        return _fault_reason(criterion)
+    asked = _change(criterion.benefit_limit, absolute=criterion.test.absolute)
+    seen = _interval(effect, absolute=criterion.test.absolute) if effect else "not enough data"
+    if conclusion is Conclusion.WORSE:
+        limit = _change(criterion.harm_limit, absolute=criterion.test.absolute)
+        return f"{criterion.metric} {seen}: shown to be worse than {limit}"
+    if criterion.role == GOAL:
+        relation = "reaches" if conclusion is Conclusion.BETTER else "does not clear"
+        return f"{criterion.metric} {seen}: {relation} the {asked} asked for"
+    relation = "within" if conclusion is Conclusion.BETTER else "not yet shown to be within"
+    return f"{criterion.metric} {seen}: {relation} the {asked} tolerated"
+
+
+def _fault_reason(criterion: Criterion) -> str:
+    faulted = getattr(criterion.test, "faulted", 0)
+    return f"{faulted} treatment units with a fault of ours, {criterion.benefit_limit:g} tolerated"
+
+
+def _reason(
+    comparison: Comparison, conclusion: Conclusion, results: tuple[MetricResult, ...], ratio: MetricResult
+) -> str:
+    treatment, baseline = comparison.units
+    counts = f"{treatment} treatment and {baseline} baseline units"
+    if conclusion is Conclusion.WORSE:
+        return f"{'; '.join(result.reason for result in results if result.harmed)} ({counts})."
+    if conclusion is Conclusion.BETTER:
+        return f"{results[0].reason}, {len(results) - 1} guardrails held ({counts})."
+    if treatment + baseline == 0:
+        return "No unit has been seen yet."
+    missing = "; ".join(_missing(comparison, results, ratio))
+    if conclusion is Conclusion.INCONCLUSIVE:
+        return f"The limit was reached without a verdict: {missing} ({counts})."
+    return f"Not shown yet: {missing} ({counts})."
+
+
+def _missing(comparison: Comparison, results: tuple[MetricResult, ...], ratio: MetricResult) -> list[str]:
+    missing = [result.reason for result in results if not result.held]
+    if ratio.harmed:
+        missing.append(ratio.reason)
+    if sum(comparison.units) < comparison.plan.min_units:
+        missing.append(f"fewer than {comparison.plan.min_units} units")
+    return missing
+
+
+def _would_change(
+    comparison: Comparison, conclusion: Conclusion, results: tuple[MetricResult, ...], ratio: MetricResult
+) -> str:
+    plan = comparison.plan
+    if conclusion is Conclusion.WORSE:
+        return "Nothing in this trial: treatment ends; a new digest or an explicit retry starts another."
+    if conclusion is Conclusion.BETTER:
+        return "Shown harm, now or in the hold-back."
+    if ratio.harmed:
+        return "Units arriving as allocated: find what loses or adds units in one arm, then start anew."
+    means = f", and {plan.min_units_each} units in each arm of a balanced stage for means"
+    needs = ", ".join(result.metric for result in results if not result.held)
+    text = f"More units that show {needs}{means}" if needs else f"{plan.min_units} units in all"
+    if conclusion is Conclusion.INCONCLUSIVE:
+        return f"{text}: a person extends the limits, retries or retires."
+    left = max(0, plan.max_units - sum(comparison.units))
+    return f"{text}; at the latest the limit, {left} units or {plan.max_duration_s / 86_400:g} days from the start."
+
+
+def _interval(effect: Interval, *, absolute: bool) -> str:
+    estimate, low, high = (_change(end, absolute=absolute) for end in (effect.estimate, effect.low, effect.high))
+    return f"{estimate} ({low} to {high})"
+
+
+def _change(value: float, *, absolute: bool) -> str:
+    if abs(value) > 99.0 and not absolute:
+        return "any increase"
+    text = f"{value:+.3g}" if absolute else f"{value * 100:+.1f} %"
+    return text.replace("-", "−")

@@ -1,0 +1,170 @@
+"""Runs become units: `Execution`s in, one `Unit` a conversation and policy out."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from otel_perfopt.conventions import FAULTS, POLICY_FAULTS, policy_attribute
+from otel_perfopt.decide.allocation import BASELINE, TREATMENT
+from otel_perfopt.execution.model import Assignment, Execution, Outcome, StepKind
+from otel_perfopt.verify import metric_kind
+from otel_perfopt.verify.verdict import Unit
+
+MAX_UNITS = 100_000
+MAX_TRIALS = 64
+MAX_EVALUATIONS = 16
+_PRICED = frozenset({StepKind.INFERENCE, StepKind.TOOL, StepKind.RETRIEVAL})
+_MEANS = (metric_kind.LATENCY, metric_kind.TOKENS, metric_kind.COST_USD)
+_ANY = (metric_kind.TASK_FAILURE, metric_kind.INTERRUPTED, metric_kind.TOOL_ERROR, metric_kind.FAULT)
+_INCOMPLETE = frozenset({metric_kind.TASK_FAILURE, metric_kind.INTERRUPTED})
+_OURS = frozenset({*_MEANS, *_ANY, metric_kind.COMPLETION, metric_kind.LATENCY_P95_EXCEED})
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusions:
+    """Units of one trial that cannot be compared, by reason, and how many of them had a fault of ours."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    faulted: int = 0
+
+
+@dataclass(slots=True)
+class _Row:
+    stage: str
+    arm: str
+    allocation: float
+    first_ns: int
+    mixed: bool = False
+    commands: int = 0
+    events: set[str] = field(default_factory=set)
+    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def add(self, metric: str, value: float | None) -> None:
+        if value is not None:
+            total, count = self.sums.get(metric, (0.0, 0))
+            self.sums[metric] = (total + value, count + 1)
+
+    def values(self) -> dict[str, float]:
+        means = {metric: total / count for metric, (total, count) in self.sums.items()}
+        events = {metric: float(metric in self.events) for metric in _ANY}
+        events[metric_kind.COMPLETION] = 0.0 if _INCOMPLETE & self.events else 1.0
+        return {**means, **events, "commands": float(self.commands)}
+
+
+@dataclass(slots=True)
+class _Trial:
+    rows: OrderedDict[str, _Row] = field(default_factory=OrderedDict)
+    forgotten: Counter[str] = field(default_factory=Counter)
+
+
+class UnitTable:
+    """Units of all policies, fed one run at a time, each run once.
+
+    A run counts for every policy whose arm it carries. Values are means over the conversation's
+    eligible commands (`latency` in seconds, `tokens`, `cost_usd`, each evaluation's score under its
+    name), `commands`, and 0 or 1 for `task_failure` (any command failed), `interrupted` (or abandoned),
+    `tool_error`, `fault` and `completion`. Another digest is another trial and starts anew. Bounded: the
+    oldest units, and the trials seen longest ago, are forgotten and counted.
+    """
+
+    def __init__(self, max_units: int = MAX_UNITS, max_trials: int = MAX_TRIALS) -> None:
+        self._trials: OrderedDict[tuple[str, str], _Trial] = OrderedDict()
+        self._max_units = max_units
+        self._max_trials = max_trials
+
+    def observe(self, execution: Execution) -> None:
+        """Take one run into account."""
+        for policy, assignment in execution.arms.items():
+            if assignment.arm in (TREATMENT, BASELINE):
+                self._observe(policy, assignment, execution)
+
+    def trials(self) -> tuple[tuple[str, str], ...]:
+        """Return the (policy, digest) pairs that have units, the latest last."""
+        return tuple(self._trials)
+
+    def units(self, policy: str, digest: str) -> Iterator[Unit]:
+        """Yield the comparable units of one trial, in the order they were first seen."""
+        trial = self._trials.get((policy, digest))
+        for unit_id, row in trial.rows.items() if trial else ():
+            if not row.mixed:
+                yield Unit(
+                    unit_id, policy, digest, row.stage, row.arm, row.allocation, row.first_ns, values=row.values()
+                )
+
+    def exclusions(self, policy: str, digest: str) -> Exclusions:
+        """Return what `units` leaves out: conversations seen in both arms, and forgotten ones."""
+        trial = self._trials.get((policy, digest))
+        if trial is None:
+            return Exclusions()
+        mixed = [row for row in trial.rows.values() if row.mixed]
+        counts = Counter(trial.forgotten)
+        counts["seen in both arms"] += len(mixed)
+        return Exclusions(+counts, faulted=sum(metric_kind.FAULT in row.events for row in mixed))
+
+    def _observe(self, policy: str, assignment: Assignment, execution: Execution) -> None:
+        trial = self._trials.setdefault((policy, assignment.digest), _Trial())
+        self._trials.move_to_end((policy, assignment.digest))
+        if len(self._trials) > self._max_trials:
+            self._trials.popitem(last=False)
+        row = trial.rows.get(execution.conversation_id)
+        if row is None:
+            row = trial.rows[execution.conversation_id] = _new_row(assignment, execution)
+            if len(trial.rows) > self._max_units:
+                trial.rows.popitem(last=False)
+                trial.forgotten["forgotten: too many units"] += 1
+        row.mixed |= row.arm != assignment.arm
+        if execution.command.start_ns < row.first_ns:
+            row.first_ns, row.stage, row.allocation = _start(assignment, execution)
+        _count(row, policy, execution)
+
+
+def units_of(executions: Iterable[Execution]) -> Iterator[Unit]:
+    """Yield the comparable units of every policy and digest in `executions`."""
+    table = UnitTable()
+    for execution in executions:
+        table.observe(execution)
+    for policy, digest in table.trials():
+        yield from table.units(policy, digest)
+
+
+def _start(assignment: Assignment, execution: Execution) -> tuple[int, str, float]:
+    allocation = float("nan") if assignment.allocation is None else assignment.allocation
+    return execution.command.start_ns, assignment.stage, allocation
+
+
+def _new_row(assignment: Assignment, execution: Execution) -> _Row:
+    first_ns, stage, allocation = _start(assignment, execution)
+    return _Row(stage, assignment.arm, allocation, first_ns)
+
+
+def _count(row: _Row, policy: str, execution: Execution) -> None:
+    row.commands += 1
+    row.add(metric_kind.LATENCY, execution.duration_s if execution.timed else None)
+    row.add(metric_kind.TOKENS, execution.tokens.total)
+    row.add(metric_kind.COST_USD, _cost_usd(execution))
+    row.events.update(_events(policy, execution))
+    for evaluation in execution.evaluations:
+        known = evaluation.name in row.sums or len(row.sums) < len(_MEANS) + MAX_EVALUATIONS
+        if evaluation.name not in _OURS and known:
+            row.add(evaluation.name, evaluation.score)
+
+
+def _cost_usd(execution: Execution) -> float | None:
+    # Priced once, on the leaves: an enclosing step may repeat what its calls cost.
+    costs = [step.cost_usd for step in execution.steps if step.kind in _PRICED and step.cost_usd is not None]
+    return sum(costs) if costs else execution.command.cost_usd
+
+
+def _events(policy: str, execution: Execution) -> Iterator[str]:
+    of_policy = policy_attribute(policy, POLICY_FAULTS)
+    if execution.outcome is Outcome.FAILED:
+        yield metric_kind.TASK_FAILURE
+    if execution.outcome in (Outcome.INTERRUPTED, Outcome.ABANDONED):
+        yield metric_kind.INTERRUPTED
+    for step in (execution.command, *execution.steps):
+        if step.kind is StepKind.TOOL and step.error_type is not None:
+            yield metric_kind.TOOL_ERROR
+        if step.attributes.get(FAULTS) or step.attributes.get(of_policy):
+            yield metric_kind.FAULT
