@@ -34,10 +34,9 @@ def repetition(analysis: Analysis) -> Section | None:
     value = analysis.repetition
     if not value.calls:
         return None
-    sentences = [
-        f"{count(value.repeats)} of {count(value.read_calls)} read-only calls ({share(value.repeat_share)}) repeat an "
-        f"earlier one of their conversation; {count(value.safe_repeats)} of them with no write in between."
-    ]
+    repeated = f"{count(value.repeats)} of {count(value.read_calls)} read-only calls ({share(value.repeat_share)})"
+    safe = f"{count(value.safe_repeats)} of them with no write in between"
+    sentences = [f"{repeated} repeat an earlier one of their conversation; {safe}."]
     if value.reads:
         again = f"{count(value.rereads)} of {count(value.reads)} reads of a named resource"
         sentences.append(f"{again} ({share(value.reread_share)}) visit one that was read before.")
