@@ -44,6 +44,9 @@ class Outcome(_Word):
     ABANDONED = "abandoned"
 
 
+_NOT_CONTEXT = frozenset({StepKind.RETRIEVAL, StepKind.TOOL})
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a number, finding, policy or change is about: the same key from room 2 to room 7; empty means any."""
@@ -197,9 +200,13 @@ class Execution:
 
     @property
     def tokens(self) -> TokenUsage:
-        """Sum over the run's inferences, each counted once."""
-        total = NO_TOKENS
+        """Sum over the run's model calls, each counted once; an embedding's tokens are no context and stay out.
+
+        The builder leaves tokens only on the innermost span that states them, which may be an
+        agent's own or the command.
+        """
+        total = self.command.tokens
         for step in self.steps:
-            if step.kind is StepKind.INFERENCE:
+            if step.kind not in _NOT_CONTEXT:
                 total = total + step.tokens
         return total
