@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.model_base import DeclaredModel, as_tuple, nearest
-from otel_perfopt.decide.quantity import Duration, DurationOrZero, MarginText, Share, format_percent
+from otel_perfopt.decide.quantity import Duration, DurationOrZero, Margin, MarginText, Share, format_percent
 
-MEAN = "mean"
-BINARY = "binary"
 
-# What can be compared, and whether it is a mean of amounts or a share of units that did something.
-METRICS: Mapping[str, str] = {
-    "latency": MEAN,
-    "tokens": MEAN,
-    "input_tokens": MEAN,
-    "output_tokens": MEAN,
-    "cost_usd": MEAN,
-    "tool_calls": MEAN,
-    "model_calls": MEAN,
-    "task_failure": BINARY,
-    "tool_error": BINARY,
-    "latency_p95_exceed": BINARY,
-    "dissatisfaction": BINARY,
+@dataclass(frozen=True, slots=True)
+class MetricWord:
+    """What a policy may say of a metric: whether it is a share of units, and which way is better."""
+
+    is_share: bool = False
+    higher_is_better: bool = False
+
+
+METRICS: Mapping[str, MetricWord] = {
+    "latency": MetricWord(),
+    "latency_p95_exceed": MetricWord(is_share=True),
+    "tokens": MetricWord(),
+    "cost_usd": MetricWord(),
+    "task_failure": MetricWord(is_share=True),
+    "tool_error": MetricWord(is_share=True),
+    "interrupted": MetricWord(is_share=True),
+    "completion": MetricWord(higher_is_better=True),
+    "satisfaction": MetricWord(higher_is_better=True),
+    "quality": MetricWord(higher_is_better=True),
 }
 _HOLDBACK = 0.05
 _ROUNDING = 1e-9
+_M = TypeVar("_M", bound=DeclaredModel)
 
 
 def _known_metric(name: str) -> str:
@@ -69,20 +75,20 @@ class Step(DeclaredModel):
 
 
 class Limits(DeclaredModel):
-    """When a step may end and when the comparison must: units are counted in each arm and over both.
+    """When a step may end and when the comparison must; units are counted over both arms.
 
-    `min_units` is needed in each arm of a step before the next; at `max_units` in all, or after
-    `max_duration_s`, what is not decided is inconclusive.
+    `min_units` is needed in a step before the next; at `max_units` in all steps together, or after
+    `max_duration_s` of exposure, what is not decided is inconclusive.
     """
 
-    min_units: int = Field(default=100, ge=1, le=10_000_000)
+    min_units: int = Field(default=100, ge=2, le=10_000_000)
     max_units: int = Field(default=8000, ge=2, le=100_000_000)
     max_duration_s: Duration = Field(default=14 * 86400.0, alias="maxDuration")
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        if self.max_units < 2 * self.min_units:
-            raise ValueError(f"maxUnits counts both arms; make it {2 * self.min_units} or more, or lower minUnits")
+        if self.max_units < self.min_units:
+            raise ValueError(f"maxUnits is less than minUnits; make it {self.min_units} or more")
         return self
 
 
@@ -129,23 +135,52 @@ class Rollout(DeclaredModel):
 
 
 class Goal(DeclaredModel):
-    """What must become better, and by which share at least."""
+    """What must become better, and by how much at least: a share of the baseline, or percentage points."""
 
     metric: Metric
-    improve: Share = 0.0
+    improve: MarginText = Margin(0.0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.improve.value >= 1:
+            raise ValueError(f"nothing improves by {self.improve}; write less than 100%")
+        return _points_only_for_shares(self, "improve", self.improve)
 
 
 class Guardrail(DeclaredModel):
-    """What must not become worse by more than a margin."""
+    """What must not become worse by more than a margin; less is better, except for scores (`maxDecrease`)."""
 
     metric: Metric
-    max_increase: MarginText
+    max_increase: MarginText | None = None
+    max_decrease: MarginText | None = None
 
     @model_validator(mode="after")
-    def _points_for_shares(self) -> Self:
-        if self.max_increase.absolute and METRICS[self.metric] != BINARY:
-            raise ValueError(f"{self.metric} is no share of units; write maxIncrease in percent, such as 5%")
-        return self
+    def _one_margin(self) -> Self:
+        wanted, other = ("maxDecrease", "maxIncrease") if self.higher_is_better else ("maxIncrease", "maxDecrease")
+        given = {"maxIncrease": self.max_increase, "maxDecrease": self.max_decrease}
+        if given[wanted] is None or given[other] is not None:
+            better = "more" if self.higher_is_better else "less"
+            raise ValueError(f"of {self.metric} {better} is better; give {wanted} and only that, such as {wanted}: 5%")
+        return _points_only_for_shares(self, wanted, self.margin)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of the metric is better, so that the margin is a decrease."""
+        return METRICS[self.metric].higher_is_better
+
+    @property
+    def margin(self) -> Margin:
+        """The tolerated change to the bad."""
+        margin = self.max_decrease if self.higher_is_better else self.max_increase
+        assert margin is not None
+        return margin
+
+
+def _points_only_for_shares(model: _M, key: str, margin: Margin) -> _M:
+    metric = getattr(model, "metric", "")
+    if margin.absolute and not METRICS[metric].is_share:
+        raise ValueError(f"{metric} is no share of units; write {key} in percent, such as 5%")
+    return model
 
 
 class Rollback(DeclaredModel):
