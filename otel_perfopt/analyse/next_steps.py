@@ -1,0 +1,97 @@
+"""What follows what: runs in, frequent sequences of tools and commands and how well the next is guessed out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from otel_perfopt.analyse.analysis import NextSteps, Pattern
+from otel_perfopt.analyse.bounded_table import RecentStates
+from otel_perfopt.execution.model import Execution, StepKind
+
+MAX_SEQUENCES = 50_000
+SHOWN = 15
+
+
+class _LastCommand:
+    """The conversation's latest command and when it ended."""
+
+    __slots__ = ("name",)
+
+    def __init__(self) -> None:
+        self.name = ""
+
+
+class NextStepCounts:
+    """Counts contiguous pairs and triples of tools within a run, and of commands within a conversation.
+
+    Every step is guessed before it is counted, so the accuracies are of predictions. New sequences
+    are not counted any more once 50,000 are known.
+    """
+
+    def __init__(self) -> None:
+        self._singles: Counter[str] = Counter()
+        self._pairs: Counter[tuple[str, ...]] = Counter()
+        self._triples: Counter[tuple[str, ...]] = Counter()
+        self._commands: Counter[tuple[str, ...]] = Counter()
+        self._after: dict[str, Counter[str]] = defaultdict(Counter)
+        self._last: RecentStates[str, _LastCommand] = RecentStates(_LastCommand, limit=4096)
+        self._guesses = self._right = self._right_by_frequency = 0
+
+    def observe(self, execution: Execution) -> None:
+        """Take one run into account."""
+        names = [step.name for step in execution.steps if step.kind in (StepKind.TOOL, StepKind.RETRIEVAL)]
+        for before, name in pairwise(names):
+            self._guess(before, name)
+        for name in names:
+            _count(self._singles, name)
+        for before, name in pairwise(names):
+            _count(self._pairs, (before, name))
+            if len(self._after) < MAX_SEQUENCES or before in self._after:
+                _count(self._after[before], name)
+        for triple in zip(names, names[1:], names[2:], strict=False):
+            _count(self._triples, triple)
+        last = self._last[execution.conversation_id]
+        if last.name:
+            _count(self._commands, (last.name, execution.command.name))
+        last.name = execution.command.name
+
+    def _guess(self, before: str, name: str) -> None:
+        followers = self._after.get(before)
+        if not followers:
+            return
+        self._guesses += 1
+        self._right += _commonest(followers) == name
+        self._right_by_frequency += _commonest(self._singles) == name
+
+    def result(self) -> NextSteps:
+        """Return the most frequent sequences and the accuracies."""
+        return NextSteps(
+            tool_bigrams=_patterns(self._pairs, _starts(self._pairs)),
+            tool_trigrams=_patterns(self._triples, _starts(self._triples)),
+            command_bigrams=_patterns(self._commands, _starts(self._commands)),
+            tool_predictions=self._guesses,
+            tool_top1_accuracy=self._right / self._guesses if self._guesses else None,
+            most_frequent_accuracy=self._right_by_frequency / self._guesses if self._guesses else None,
+        )
+
+
+def _count(counter: Counter[str] | Counter[tuple[str, ...]], key: str | tuple[str, ...]) -> None:
+    if key in counter or len(counter) < MAX_SEQUENCES:
+        counter[key] += 1  # type: ignore[index]  # each caller pairs its counter with its own kind of key
+
+
+def _commonest(counts: Counter[str]) -> str:
+    return min(counts, key=lambda name: (-counts[name], name))
+
+
+def _starts(counts: Counter[tuple[str, ...]]) -> Counter[tuple[str, ...]]:
+    starts: Counter[tuple[str, ...]] = Counter()
+    for sequence, count in counts.items():
+        starts[sequence[:-1]] += count
+    return starts
+
+
+def _patterns(counts: Counter[tuple[str, ...]], starts: Counter[tuple[str, ...]]) -> tuple[Pattern, ...]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    return tuple(Pattern(steps, count, count / starts[steps[:-1]]) for steps, count in ordered)
