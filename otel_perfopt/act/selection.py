@@ -1,0 +1,206 @@
+"""Which decisions apply to a call: a snapshot and a call's command and tool in, the rules that govern it out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from otel_perfopt.act.parameters import READERS, Parameters
+from otel_perfopt.decide.decision import Decision, Match, Snapshot
+from otel_perfopt.execution.model import ToolEffects
+
+MEMO_LIMIT = 1024
+_EFFECTS = {effects.value: effects for effects in ToolEffects}
+_CAUTION = {ToolEffects.READ: 0, ToolEffects.UNKNOWN: 1, ToolEffects.WRITE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolKey:
+    """A tool as effects are resolved for it: its name and what it declares itself."""
+
+    tool: str
+    declared: str = ""
+
+
+def parse_effects(items: Iterable[str]) -> dict[str, str]:
+    """Read `glob=read` items; what is no such pair is left out, so it declares nothing."""
+    pairs = (item.partition("=") for item in items)
+    return {glob.strip(): word.strip() for glob, _, word in pairs if glob.strip() and word.strip() in _EFFECTS}
+
+
+def resolve_effects(key: ToolKey, *tables: Mapping[str, str]) -> ToolEffects:
+    """Return what a tool does: the first table that names it wins, then its own declaration, else unknown.
+
+    Inside a table the most literal glob wins; between equally literal ones the most cautious word.
+    """
+    for table in tables:
+        found = [
+            (_literal(glob), _CAUTION[_word(word)], _word(word)) for glob, word in table.items() if _fits(glob, key)
+        ]
+        if found:
+            return max(found, key=lambda item: item[:2])[2]
+    return _word(key.declared)
+
+
+def _word(text: str) -> ToolEffects:
+    return _EFFECTS.get(text, ToolEffects.UNKNOWN)
+
+
+def _fits(glob: str, key: ToolKey) -> bool:
+    return fnmatchcase(key.tool, glob)
+
+
+def _literal(glob: str) -> tuple[bool, int]:
+    wild = sum(glob.count(sign) for sign in "*?[")
+    return wild == 0, len(glob) - wild
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A decision made ready to apply; `memo` keeps which writes touch which reads."""
+
+    decision: Decision
+    parameters: Parameters
+    declared: Mapping[str, str]
+    memo: dict[tuple[ToolKey, str], bool] = field(default_factory=dict, compare=False)
+
+    def effects(self, key: ToolKey) -> ToolEffects:
+        """Return what the tool does to the world as this decision sees it."""
+        return resolve_effects(key, self.decision.effects, self.declared)
+
+    def applies(self, command: str, key: ToolKey) -> bool:
+        """Tell whether the decision is about this call; one excluded field is enough to leave it out.
+
+        A tool call has no model, so a decision that names models is never about one.
+        """
+        values = {"command": command, "tool": key.tool, "model": "", "tool_effects": self.effects(key).value}
+        return _matches_all(self.decision.match, values) and not _matches_any(self.decision.exclude, values)
+
+    def touches(self, write: ToolKey, read_tool: str) -> bool:
+        """Tell whether a call of `write` may change what `read_tool` returns."""
+        memo_key = (write, read_tool)
+        known = self.memo.get(memo_key)
+        if known is None:
+            if len(self.memo) >= MEMO_LIMIT:
+                self.memo.clear()
+            known = self.memo[memo_key] = self._touches(write, read_tool)
+        return known
+
+    def _touches(self, write: ToolKey, read_tool: str) -> bool:
+        if self.effects(write) is ToolEffects.READ:
+            return False
+        named = [reads for glob, reads in self.parameters.invalidates if fnmatchcase(write.tool, glob)]
+        if not named:
+            return not self.parameters.complete
+        return any(fnmatchcase(read_tool, glob) for reads in named for glob in reads)
+
+    def governs_like(self, other: Rule) -> bool:
+        """Tell whether both do the same to a call they are applied to; stage and allocation may differ."""
+        mine, theirs = self.decision, other.decision
+        return (
+            (mine.policy, mine.digest, mine.optimization) == (theirs.policy, theirs.digest, theirs.optimization)
+            and (mine.match, mine.exclude, mine.effects) == (theirs.match, theirs.exclude, theirs.effects)
+            and (self.parameters, self.declared) == (other.parameters, other.declared)
+        )
+
+
+def _matches_all(match: Match, values: Mapping[str, str]) -> bool:
+    return all(_any_fits(getattr(match, name), value) for name, value in values.items() if getattr(match, name))
+
+
+def _matches_any(match: Match, values: Mapping[str, str]) -> bool:
+    return any(_any_fits(getattr(match, name), value) for name, value in values.items())
+
+
+def _any_fits(globs: Iterable[str], value: str) -> bool:
+    return any(fnmatchcase(value, glob) for glob in globs)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What governs one kind of call: at most one rule an optimization, all of them seeing a read-only tool.
+
+    `may_write` tells that some rule of the plan does not see the tool as read-only.
+    """
+
+    key: ToolKey
+    rules: Mapping[str, Rule]
+    may_write: bool
+
+
+class Plan:
+    """A snapshot's decisions, made ready off the request path; immutable but for its memo."""
+
+    __slots__ = ("_memo", "problems", "rules")
+
+    def __init__(self, rules: tuple[Rule, ...] = (), problems: Counter[str] | None = None) -> None:
+        self.rules = rules
+        self.problems: Counter[str] = problems or Counter()
+        self._memo: dict[tuple[str, str, str], Selection] = {}
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, declared: Mapping[str, str] | None = None) -> Plan:
+        """Make `snapshot` ready; `declared` holds the environment's effects by glob.
+
+        A decision that cannot be applied is left out and counted in `problems`, so its calls stay plain.
+        """
+        rules: list[Rule] = []
+        problems: Counter[str] = Counter()
+        for decision in snapshot.decisions:
+            rule = _rule_or_none(decision, declared or {})
+            if rule is None:
+                problems[str(decision.policy)] += 1
+            else:
+                rules.append(rule)
+        return cls(tuple(rules), problems)
+
+    def select(self, command: str, tool: str, declared: str) -> Selection:
+        """Return what governs a call of `tool` under `command`; the first rule of each optimization wins."""
+        memo_key = (command, tool, declared)
+        selection = self._memo.get(memo_key)
+        if selection is None:
+            if len(self._memo) >= MEMO_LIMIT:
+                self._memo.clear()
+            selection = self._memo[memo_key] = self._select(command, ToolKey(tool, declared))
+        return selection
+
+    def _select(self, command: str, key: ToolKey) -> Selection:
+        chosen: dict[str, Rule] = {}
+        may_write = False
+        for rule in self.rules:
+            if rule.effects(key) is not ToolEffects.READ:
+                may_write = True
+            elif rule.applies(command, key):
+                chosen.setdefault(rule.decision.optimization, rule)
+        return Selection(key, chosen, may_write)
+
+    def governs_like(self, other: Plan) -> bool:
+        """Tell whether both plans do the same to every call, allocation and stage aside."""
+        return len(self.rules) == len(other.rules) and all(
+            mine.governs_like(theirs) for mine, theirs in zip(self.rules, other.rules, strict=True)
+        )
+
+
+def _rule_or_none(decision: Decision, declared: Mapping[str, str]) -> Rule | None:
+    try:
+        return _rule(decision, declared)
+    except Exception:
+        # The snapshot's fields are only loosely typed: whatever is wrong with one, the others stand.
+        return None
+
+
+def _rule(decision: Decision, declared: Mapping[str, str]) -> Rule:
+    allocation = decision.allocation
+    treatment, baseline = float(allocation.treatment), float(allocation.baseline)
+    if not (0 <= treatment <= 1 and 0 <= baseline <= 1 and treatment + baseline <= 1 + 1e-9):
+        raise ValueError("shares are fractions that add up to at most 1")
+    effects = {str(glob): str(word) for glob, word in decision.effects.items()}
+    rule = Rule(decision, READERS[decision.optimization](decision.parameters), declared)
+    resolve_effects(ToolKey(""), effects)
+    rule.applies("", ToolKey(""))
+    return rule
+
+
+NO_PLAN = Plan()
