@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 LONGEST_NAME = 63
 LONGEST_TEXT = 500
+LONGEST_GLOB = 200
 MOST_ITEMS = 200
 
 
@@ -42,7 +43,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=LONGEST_NAME)]
-Glob = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+Glob = Annotated[str, Field(min_length=1, max_length=LONGEST_GLOB)]
 
 
 # A list of patterns may be written as one plain pattern.

@@ -1,0 +1,63 @@
+"""What the life cycle is told about one policy, as plain values: comparison, shadow, condition, switches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BETTER = "better"
+WORSE = "worse"
+INCONCLUSIVE = "inconclusive"
+WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowReport:
+    """What shadow showed: calls watched, results that would have been wrong, and faults of our own."""
+
+    calls: int
+    wrong_results: int = 0
+    faults: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether something was watched and nothing was wrong."""
+        return self.calls > 0 and not self.wrong_results and not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was observed of one policy since its stage began; the defaults say that nothing was.
+
+    `conclusion` and `reason` are the verdict's; `stage_units` counts enrolled units of both arms in
+    this stage, `total_units` those of all canary stages. `mismatch` is a sample-ratio mismatch;
+    `faults` counts exceptions of the optimization; `lost_benefit` says the hold-back no longer
+    differs. `when_met` answers the policy's `when`: None means that nobody could tell yet.
+    """
+
+    conclusion: str = WAITING
+    reason: str = ""
+    stage_units: int = 0
+    total_units: int = 0
+    mismatch: bool = False
+    faults: int = 0
+    shadow: ShadowReport | None = None
+    lost_benefit: bool = False
+    when_met: bool | None = None
+
+
+NOTHING_OBSERVED = Observation()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a transition may depend on besides the policy and its state.
+
+    `digest` is of the policy as it is declared now; empty means that its file is gone.
+    `violations` are what boundaries forbid in it. `killed` is the switch for everything.
+    """
+
+    now_ns: int
+    digest: str
+    observation: Observation = NOTHING_OBSERVED
+    violations: tuple[str, ...] = ()
+    killed: bool = False
