@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.analyse.gaps import FilledSeries, Values
 from otel_perfopt.analyse.history import NotEnoughHistory, Trend
 from otel_perfopt.analyse.long_run import long_run
+from otel_perfopt.analyse.student_t import student_t
 
 DAY_S = 86_400
 MIN_BINS = 24
@@ -83,19 +83,3 @@ def _theil_sen(time: Values, values: Values) -> float:
 
 def _medians(values: Values, edges: NDArray[np.int64]) -> Values:
     return np.array([np.median(values[low:high]) for low, high in pairwise(edges)])
-
-
-def student_t(alpha: float, freedom: float) -> float:
-    """Return the two-sided critical value of Student's t at level `alpha` (Cornish-Fisher from the normal).
-
-    Within 1 % from 6 degrees of freedom on, without loading scipy; below that it is too small, so
-    fewer count as 3 and the caller asks for more.
-    """
-    z = NormalDist().inv_cdf(1 - alpha / 2)
-    v = max(3.0, freedom)
-    return (
-        z
-        + (z**3 + z) / (4 * v)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
-    )
