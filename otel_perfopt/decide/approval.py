@@ -57,6 +57,7 @@ def give_approval(
     digest: str,
     gate: str,
     approver: str,
+    *,
     authors: Iterable[str],
     now_ns: int,
     groups: Groups = NO_GROUPS,
