@@ -100,6 +100,22 @@ POLICY_ARM: Final = "arm"
 POLICY_DIGEST: Final = "digest"
 POLICY_STAGE: Final = "stage"
 POLICY_ALLOCATION: Final = "allocation"
+# Counts of one run, under the policy's name on the command's span.
+POLICY_HITS: Final = "hits"
+POLICY_MISSES: Final = "misses"
+POLICY_TRUE_HITS: Final = "shadow.true_hits"
+POLICY_FALSE_HITS: Final = "shadow.false_hits"
+POLICY_STARTED: Final = "started"
+POLICY_CLAIMED: Final = "claimed"
+POLICY_WASTED: Final = "wasted"
+POLICY_DISCARDED: Final = "discarded"
+POLICY_SAVED_NS: Final = "saved_ns"
+
+# Faults of our own code: how many of each optimization, and one event each.
+FAULTS_PREFIX: Final = "perfopt.faults."
+FAULT_EVENT: Final = "perfopt.fault"
+FAULT_OPTIMIZATION: Final = "perfopt.optimization"
+BREAKER_STATE: Final = "perfopt.breaker.state"
 POLICY_FAULTS: Final = "faults"  # exceptions of this package while it acted for the policy
 FAULTS: Final = "perfopt.faults"  # the same where no one policy can be named
 

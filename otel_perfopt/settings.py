@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,9 @@ class AgentSettings:
     `home` is where telemetry and the snapshot are kept; `tools` and `commands` name functions to
     instrument (`module:glob`, commands also `module:function=/name`); `effects` declares tools
     (`glob=read`); `killed` is the kill switch; `capture_content` lets prompts, arguments and results
-    into spans (off, as the conventions ask).
+    into spans (off, as the conventions ask). `discover_tools` takes the functions that a model call's
+    `tools` name as the tools. Telemetry files are rotated at `telemetry_file_bytes` and the oldest
+    removed past `telemetry_total_bytes`. A command nobody declared ends after `idle_s` without a call.
     """
 
     home: Path = Path(".perfopt")
@@ -29,6 +33,10 @@ class AgentSettings:
     capture_content: bool = False
     write_telemetry: bool = False
     service_name: str = ""
+    discover_tools: bool = True
+    telemetry_file_bytes: int = 32 << 20
+    telemetry_total_bytes: int = 512 << 20
+    idle_s: float = 300.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AgentSettings:
@@ -44,6 +52,10 @@ class AgentSettings:
             capture_content=_flag(source, "PERFOPT_CAPTURE_CONTENT"),
             write_telemetry=_flag(source, "PERFOPT_WRITE_TELEMETRY"),
             service_name=source.get("OTEL_SERVICE_NAME", ""),
+            discover_tools=source.get("PERFOPT_DISCOVER_TOOLS", "").strip().lower() not in _FALSE,
+            telemetry_file_bytes=int(_number(source, "PERFOPT_TELEMETRY_FILE_BYTES", 32 << 20)),
+            telemetry_total_bytes=int(_number(source, "PERFOPT_TELEMETRY_TOTAL_BYTES", 512 << 20)),
+            idle_s=_number(source, "PERFOPT_IDLE_S", 300.0),
         )
 
 
@@ -53,3 +65,11 @@ def _flag(source: Mapping[str, str], name: str) -> bool:
 
 def _items(source: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in source.get(name, "").split(",") if item.strip())
+
+
+def _number(source: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        value = float(source.get(name) or default)
+    except ValueError:
+        return default
+    return value if 0 < value < math.inf else default

@@ -14,7 +14,8 @@ class RunContext:
     """The command being run: what every call inside it can find out, and a place to keep state for it.
 
     `conversation_id` may become known only with the first model call; `slots` belongs to whoever
-    stands in the way of calls, keyed by its own name.
+    stands in the way of calls, keyed by its own name. `implicit` marks a command nobody declared,
+    inferred from model calls; `open` turns false when the command has ended.
     """
 
     command: str = ""
@@ -22,6 +23,8 @@ class RunContext:
     user_id: str = ""
     span: Span = INVALID_SPAN
     slots: dict[str, Any] = field(default_factory=dict)
+    implicit: bool = False
+    open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,10 @@ class ToolCall:
     """One call of a tool function by the agent.
 
     `function` is the plain function; `run` is None outside any command. `span_attributes` are put on
-    the call's span. `requested` is the model's request this call answers, where it is known.
+    the call's span. `requested` is the model's request this call answers, where it is known, and
+    `requested_by` the span id of the model call that asked. `effects` is what the tool is declared to
+    do (`read`, `write`, `unknown`), `arguments` the arguments by name with defaults filled in, without
+    a method's `self`; None where they have no names.
     """
 
     tool: str
@@ -48,6 +54,9 @@ class ToolCall:
     run: RunContext | None = None
     requested: ToolRequest | None = None
     span_attributes: dict[str, Any] = field(default_factory=dict)
+    requested_by: str = ""
+    effects: str = "unknown"
+    arguments: Mapping[str, Any] | None = None
 
 
 class Interceptor(Protocol):

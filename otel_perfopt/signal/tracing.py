@@ -1,0 +1,112 @@
+"""How this package makes spans: a name and attributes in, a span that never raises into the host out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Token
+from typing import Any
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer, TracerProvider
+
+from otel_perfopt import conventions as c
+from otel_perfopt.signal.faults import fault
+
+_tracer: Tracer | None = None
+
+
+def use_provider(provider: TracerProvider | None) -> None:
+    """Make spans with `provider`; None means the global one, whatever it is when a span starts."""
+    global _tracer  # noqa: PLW0603 - one tracer a process, as in every instrumentation
+    _tracer = None if provider is None else provider.get_tracer(c.INSTRUMENTATION_SCOPE)
+
+
+def tracer() -> Tracer:
+    """Return the tracer of this package."""
+    global _tracer  # noqa: PLW0603 - see above
+    if _tracer is None:
+        _tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE)
+    return _tracer
+
+
+def start_span(
+    name: str, attributes: Mapping[str, Any], context: Context | None = None, start_ns: int | None = None
+) -> Span:
+    """Start a span; a fault gives the invalid span, on which everything is a no-op."""
+    try:
+        return tracer().start_span(name, context, attributes=attributes, start_time=start_ns)
+    except Exception as error:
+        fault("span start", error)
+        return INVALID_SPAN
+
+
+def end_span(span: Span, error: BaseException | None = None, end_ns: int | None = None) -> None:
+    """End `span`, with `error` recorded on it."""
+    try:
+        if error is not None and span.is_recording():
+            _record(span, error)
+        span.end(end_ns)
+    except Exception as own:
+        fault("span end", own)
+
+
+def set_attributes(span: Span, attributes: Mapping[str, Any]) -> None:
+    """Set attributes; None values are left out."""
+    try:
+        for name, value in attributes.items():
+            if value is not None:
+                span.set_attribute(name, value)
+    except Exception as error:
+        fault("span attributes", error)
+
+
+def attach(context: Context) -> Token[Context] | None:
+    """Make `context` the current one; None when that failed."""
+    try:
+        return context_api.attach(context)
+    except Exception as error:
+        fault("context attach", error)
+        return None
+
+
+def detach(token: Token[Context] | None) -> None:
+    """Take back what `attach` did."""
+    if token is None:
+        return
+    try:
+        context_api.detach(token)
+    except Exception as error:
+        fault("context detach", error)
+
+
+def context_with(span: Span, context: Context | None = None) -> Context | None:
+    """Return a context (by default the current one) in which `span` is the parent; None on a fault."""
+    try:
+        return trace.set_span_in_context(span, context)
+    except Exception as error:
+        fault("context", error)
+        return None
+
+
+def span_id_of(span: Span) -> str:
+    """Return the span's id as 16 hex digits; empty for an invalid span."""
+    try:
+        context = span.get_span_context()
+        return format(context.span_id, "016x") if context.is_valid else ""
+    except Exception as error:
+        fault("span id", error)
+        return ""
+
+
+def error_type(error: BaseException) -> str:
+    """Return the exception's qualified name, as `error.type` wants it."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _record(span: Span, error: BaseException) -> None:
+    span.set_attribute(c.ERROR_TYPE, error_type(error))
+    span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+    span.record_exception(error)
