@@ -89,7 +89,7 @@ def owner_at(node, moment, start, end):
 
 
 @given(runs())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_path_is_what_each_moment_waited_on(execution):
     """Segments are contiguous, cover the command exactly, and agree with the oracle at every moment."""
     segments = critical_path(execution)

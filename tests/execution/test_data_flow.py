@@ -130,7 +130,7 @@ def closure(found):
 
 
 @given(tool_runs())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_effects_keep_the_order_that_pairs_require(execution):
     """Looking at every pair by itself, each required order is kept, directly or through calls in between."""
     found = closure(dependencies(execution))
@@ -149,7 +149,7 @@ def test_effects_keep_the_order_that_pairs_require(execution):
 
 
 @given(tool_runs(effects=(ToolEffects.READ,)))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_values_lead_to_their_first_listed_source(execution):
     """For reads, every dependency is the first to list a used value, or a call with a cut list."""
     found = dependencies(execution)
