@@ -49,5 +49,9 @@ class TransitionError(PerfoptError):
     """A life-cycle transition is not allowed from the present state or for this actor."""
 
 
+class PublishError(PerfoptError):
+    """The snapshot cannot be written; agents keep the last one until its lease ends, then run as baseline."""
+
+
 class NoTelemetryError(PerfoptError):
     """There is nothing to read at the given place."""

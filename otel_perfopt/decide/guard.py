@@ -37,9 +37,11 @@ class Situation:
 # --- by the system: the reason, or None to stay ---------------------------------------------------
 
 
-def everything_killed(at: Situation) -> str | None:
-    """The switch for everything is on."""
-    return "everything is switched off" if at.inputs.killed else None
+def switched_off(at: Situation) -> str | None:
+    """A switch is on: the one for everything, or the one for this policy."""
+    if at.inputs.killed:
+        return "everything is switched off"
+    return "switched off by its kill file" if at.inputs.killed_alone else None
 
 
 def harm_shown(at: Situation) -> str | None:

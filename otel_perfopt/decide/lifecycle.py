@@ -40,7 +40,7 @@ class Rule:
 
 # The first row that fits is taken: what protects comes before what exposes.
 TABLE: tuple[Rule, ...] = (
-    Rule(KILL_EVENT, _ALL - {State.KILLED}, State.KILLED, SYSTEM, guard.everything_killed),
+    Rule(KILL_EVENT, _ALL - {State.KILLED}, State.KILLED, SYSTEM, guard.switched_off),
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.harm_shown),
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.faults_seen),
     Rule("rollback", frozenset({State.SHADOW}), State.ROLLED_BACK, SYSTEM, guard.shadow_not_clean),
@@ -182,7 +182,9 @@ def _details(rule: Rule, at: Situation) -> Mapping[str, Any]:
     if rule.target is State.CANARY:
         return {"step": at.state.step + 1}
     if rule.target is State.ROLLED_BACK:
-        return {"until_ns": str(at.inputs.now_ns + int(at.policy.spec.rollback.cooldown_s * 1e9))}
+        # What a boundary stopped did no harm: it may return as soon as the boundary lets it.
+        cooldown_s = 0.0 if rule.guard is guard.boundary_forbids else at.policy.spec.rollback.cooldown_s
+        return {"until_ns": str(at.inputs.now_ns + int(cooldown_s * 1e9))}
     if rule.target is State.KILLED:
         return {"all": at.inputs.killed}
     return {}

@@ -53,7 +53,8 @@ class Inputs:
     """Everything a transition may depend on besides the policy and its state.
 
     `digest` is of the policy as it is declared now; empty means that its file is gone.
-    `violations` are what boundaries forbid in it. `killed` is the switch for everything.
+    `violations` are what boundaries forbid in it. `killed` is the switch for everything,
+    `killed_alone` the one for this policy.
     """
 
     now_ns: int
@@ -61,3 +62,4 @@ class Inputs:
     observation: Observation = NOTHING_OBSERVED
     violations: tuple[str, ...] = ()
     killed: bool = False
+    killed_alone: bool = False

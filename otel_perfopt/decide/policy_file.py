@@ -46,6 +46,14 @@ class LoadedPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedBoundary:
+    """A boundary, and the document it came from as data."""
+
+    boundary: SafetyBoundary
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyFiles:
     """All policies found under one path, in order of file and place."""
 
@@ -115,7 +123,7 @@ def repeated_names(policies: Iterable[LoadedPolicy]) -> list[FieldProblem]:
     return problems
 
 
-def read_boundaries(file: Path) -> tuple[SafetyBoundary, ...]:
+def read_boundaries(file: Path) -> tuple[LoadedBoundary, ...]:
     """Read every boundary of a file; all of them hold together.
 
     Raises:
@@ -126,8 +134,9 @@ def read_boundaries(file: Path) -> tuple[SafetyBoundary, ...]:
     for document in documents:
         boundary, wrong = _checked(document, SafetyBoundary, BOUNDARY)
         problems.extend(wrong)
-        boundaries.extend([boundary] if boundary is not None else [])
-    if not documents and not problems:
+        if boundary is not None and isinstance(document.data, dict):
+            boundaries.append(LoadedBoundary(boundary, document.data))
+    if not boundaries and not problems:
         problems.append(FieldProblem(str(file), 1, 1, "", f"is empty; write a {BOUNDARY} or remove the file"))
     if problems:
         raise InvalidFileError(tuple(problems))
