@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -15,83 +17,69 @@ MIN_UNITS = 5
 RESAMPLES = 1000
 
 
+Column = Hashable
+
+
 class Units:
-    """Sums of `width` numbers by conversation, in bounded memory.
+    """Sums of named numbers by conversation, in bounded memory.
 
     Beyond 512 conversations, whole conversations share a sum by their hash: groups of independent
     units are independent units themselves. Where there are fewer than five conversations the runs
-    are the units, and intervals speak of these conversations only.
+    are the units, and intervals speak of these conversations only. A number that a run does not
+    give counts as zero.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._conversations = _Sums(width)
-        self._runs = _Sums(width)
+    def __init__(self) -> None:
+        self._conversations = _Sums()
+        self._runs = _Sums()
 
-    def add(self, execution: Execution, *values: float) -> None:
+    def add(self, execution: Execution, values: Mapping[Any, float]) -> None:
         """Add one run's numbers to its conversation's."""
         self._conversations.add(execution.conversation_id, values)
         self._runs.add(f"{execution.trace_id}/{execution.command.span_id}", values)
 
     @property
-    def _chosen(self) -> _Sums:
-        return self._conversations if self._conversations.count >= MIN_UNITS else self._runs
-
-    @property
     def of_conversations(self) -> bool:
         """Whether conversations are the units (else runs are)."""
-        return self._conversations.count >= MIN_UNITS
-
-    @property
-    def conversations(self) -> int:
-        """How many conversations (or groups of them) have been added."""
-        return self._conversations.count
-
-    def total(self, column: int) -> float:
-        """Return the sum of one column over all units."""
-        return self._conversations.total(column)
-
-    def ratio(self, part: int, whole: int, *, seed: int = 0, level: float = 0.95) -> Interval | None:
-        """Return the sum of one column over that of another with its bootstrap interval; None below five units."""
-        rows = self._chosen.rows()
-        if rows.shape[0] < MIN_UNITS or rows[:, whole].sum() <= 0:
-            return None
-        return ratio_interval(rows[:, part], rows[:, whole], seed=seed, level=level)
-
-
-class _Sums:
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._by_key: dict[str | int, list[float]] = {}
-        self._grouped = False
+        return len(self._conversations.by_key) >= MIN_UNITS
 
     @property
     def count(self) -> int:
-        return len(self._by_key)
+        """How many conversations (or groups of them) have been added."""
+        return len(self._conversations.by_key)
 
-    def add(self, key: str, values: tuple[float, ...]) -> None:
-        place: str | int = _group(key) if self._grouped else key
-        sums = self._by_key.get(place)
-        if sums is None:
-            if not self._grouped and len(self._by_key) >= MAX_UNITS:
-                self._regroup()
-                self.add(key, values)
-                return
-            sums = self._by_key.setdefault(place, [0.0] * self._width)
-        for column, value in enumerate(values):
-            sums[column] += value
+    def total(self, column: Column) -> float:
+        """Return the sum of one column over all units."""
+        return sum(sums.get(column, 0.0) for sums in self._conversations.by_key.values())
 
-    def _regroup(self) -> None:
-        known, self._by_key, self._grouped = self._by_key, {}, True
+    def ratio(self, part: Column, whole: Column, *, seed: int = 0, level: float = 0.95) -> Interval | None:
+        """Return the sum of one column over that of another with its bootstrap interval; None below five units."""
+        sums = (self._conversations if self.of_conversations else self._runs).by_key
+        # In order of key, so that the bootstrap's draws do not depend on the order of reading.
+        rows = [sums[key] for key in sorted(sums, key=str)]
+        parts = np.array([row.get(part, 0.0) for row in rows])
+        wholes = np.array([row.get(whole, 0.0) for row in rows])
+        if len(rows) < MIN_UNITS or wholes.sum() <= 0:
+            return None
+        return ratio_interval(parts, wholes, seed=seed, level=level)
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self.by_key: dict[str | int, dict[Column, float]] = {}
+        self._grouped = False
+
+    def add(self, key: str, values: Mapping[Any, float]) -> None:
+        if not self._grouped and key not in self.by_key and len(self.by_key) >= MAX_UNITS:
+            self._group()
+        sums = self.by_key.setdefault(_group(key) if self._grouped else key, {})
+        for column, value in values.items():
+            sums[column] = sums.get(column, 0.0) + value
+
+    def _group(self) -> None:
+        known, self.by_key, self._grouped = self.by_key, {}, True
         for key, sums in known.items():
-            self.add(str(key), tuple(sums))
-
-    def total(self, column: int) -> float:
-        return sum(sums[column] for sums in self._by_key.values())
-
-    def rows(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        # Sorted, so that the bootstrap's draws do not depend on the order of reading.
-        return np.array([self._by_key[key] for key in sorted(self._by_key, key=str)]).reshape(-1, self._width)
+            self.add(str(key), sums)
 
 
 def _group(key: str) -> int:

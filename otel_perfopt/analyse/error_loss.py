@@ -1,0 +1,153 @@
+"""Errors worth attention: runs in, what keeps failing and what that costs, and calls retried over and over, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from otel_perfopt.analyse.bounded_table import BoundedTable
+from otel_perfopt.analyse.error_cost import FailedCall, error_target, failed_calls
+from otel_perfopt.analyse.finding import Effect, Finding, Interval
+from otel_perfopt.analyse.top_evidence import TopEvidence
+from otel_perfopt.analyse.units import Units
+from otel_perfopt.analyse.usage_table import OTHER
+from otel_perfopt.analyse.wilson import wilson
+from otel_perfopt.analyse.wording import percent, percent_range, seconds, times, tokens
+from otel_perfopt.execution.model import Execution, Step, StepKind, Target
+
+MIN_ERRORS = 3
+MIN_RATE = 0.05
+MIN_TIME_SHARE = 0.01
+STORM = 3
+_CALLS = (StepKind.TOOL, StepKind.RETRIEVAL, StepKind.INFERENCE)
+
+
+@dataclass(slots=True)
+class _Failing:
+    calls: int = 0
+    errors: int = 0
+    retries: int = 0
+    runs: int = 0
+    lost_ns: int = 0
+    lost_tokens: int = 0
+    storms: int = 0
+    storm_calls: int = 0
+    storm_runs: int = 0
+    storm_ns: int = 0
+    types: dict[str, int] = field(default_factory=dict)
+    evidence: TopEvidence = field(default_factory=TopEvidence)
+    storm_evidence: TopEvidence = field(default_factory=TopEvidence)
+
+
+class ErrorLoss:
+    """Finds tools and models that fail in at least 5 % of calls or lose 1 % of the time, and retry storms.
+
+    A retry storm is the same tool failing three times or more in a row within one run.
+    """
+
+    name = "error_loss"
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        overflow = Target(tool=OTHER)
+        self._targets: BoundedTable[Target, _Failing] = BoundedTable(_Failing, overflow=overflow, limit=300)
+        self._units = Units()
+
+    def observe(self, execution: Execution) -> None:
+        """Take one run into account."""
+        for step in execution.steps:
+            if step.kind in _CALLS:
+                self._targets[error_target(step)].calls += 1
+        lost: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
+        failures = failed_calls(execution)
+        for target in {error_target(failure.step) for failure in failures}:
+            self._targets[target].runs += 1
+        for failure in failures:
+            self._add(execution, failure, lost)
+        for storm in _storms(execution):
+            self._add_storm(execution, storm, lost)
+        self._units.add(execution, lost)
+
+    def _add(self, execution: Execution, failure: FailedCall, lost: dict[object, float]) -> None:
+        target = error_target(failure.step)
+        failing = self._targets[target]
+        failing.errors += 1
+        failing.retries += failure.retried
+        failing.lost_tokens += failure.lost_tokens or 0
+        kind = failure.step.error_type or OTHER
+        if kind in failing.types or len(failing.types) < 20:
+            failing.types[kind] = failing.types.get(kind, 0) + 1
+        if execution.timed:
+            failing.lost_ns += failure.lost_ns
+            lost[target] = lost.get(target, 0.0) + failure.lost_ns / 1e9
+        failing.evidence.add(failure.lost_ns, execution, failure.step, f"{kind}, {seconds(failure.lost_ns / 1e9)} lost")
+
+    def _add_storm(self, execution: Execution, storm: list[Step], lost: dict[object, float]) -> None:
+        target = error_target(storm[0])
+        failing = self._targets[target]
+        failing.storms += 1
+        failing.storm_calls += len(storm)
+        failing.storm_runs += 1
+        spent = max(0, storm[-1].end_ns - storm[0].start_ns) if execution.timed else 0
+        failing.storm_ns += spent
+        lost["storm", target] = lost.get(("storm", target), 0.0) + spent / 1e9
+        note = f"{len(storm)} failures in a row, {seconds(spent / 1e9)}"
+        failing.storm_evidence.add(len(storm), execution, storm[0], note)
+
+    def findings(self) -> list[Finding]:
+        """Return up to two findings a target: its errors, and its storms."""
+        found = []
+        for target, failing in self._targets.rows.items():
+            share = self._units.ratio(target, "time", seed=self._seed)
+            rate = wilson(failing.errors, failing.calls)
+            often = rate is not None and rate.low >= MIN_RATE
+            costly = share is not None and share.estimate >= MIN_TIME_SHARE
+            if failing.errors >= MIN_ERRORS and rate is not None and (often or costly):
+                found.append(self._errors(target, failing, rate, share))
+            if failing.storms >= 2:
+                found.append(self._storm(target, failing))
+        return found
+
+    def _errors(self, target: Target, failing: _Failing, rate: Interval, share: Interval | None) -> Finding:
+        kinds = sorted(failing.types, key=lambda kind: (-failing.types[kind], kind))[:3]
+        lost = f"; {percent_range(share)} of all time is lost to them" if share is not None else ""
+        tokens_lost = f" and {tokens(failing.lost_tokens)} of output" if failing.lost_tokens else ""
+        return Finding(
+            kind="errors",
+            target=target,
+            summary=(
+                f"{percent_range(rate)} of the {failing.calls:,} calls of {target} fail ({', '.join(kinds)}), "
+                f"{percent(failing.retries / failing.errors)} are retried at once{lost}{tokens_lost}."
+            ),
+            detector=self.name,
+            effect=Effect("latency", "s", share) if share is not None else Effect("error_rate", "1", rate),
+            occurrences=failing.errors,
+            runs=failing.runs,
+            evidence=failing.evidence.kept(),
+        )
+
+    def _storm(self, target: Target, failing: _Failing) -> Finding:
+        share = self._units.ratio(("storm", target), "time", seed=self._seed)
+        took = f", taking {seconds(failing.storm_ns / 1e9)} together" if failing.storm_ns else ""
+        return Finding(
+            kind="retry_storm",
+            target=target,
+            summary=(
+                f"{target} failed three times or more in a row {times(failing.storms)} "
+                f"({failing.storm_calls:,} calls{took})."
+            ),
+            detector=self.name,
+            effect=Effect("latency", "s", share),
+            occurrences=failing.storms,
+            runs=failing.storm_runs,
+            evidence=failing.storm_evidence.kept(),
+        )
+
+
+def _storms(execution: Execution) -> Iterator[list[Step]]:
+    calls = [step for step in execution.steps if step.kind in _CALLS[:2]]
+    for (_, failed), group in groupby(calls, key=lambda step: (step.name, step.error_type is not None)):
+        steps = list(group)
+        if failed and len(steps) >= STORM:
+            yield steps

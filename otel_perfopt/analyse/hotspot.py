@@ -1,0 +1,164 @@
+"""Hot spots: runs in, the tools, models and own code that most of the runs' time waits on out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from otel_perfopt.analyse.bounded_table import BoundedTable
+from otel_perfopt.analyse.finding import Effect, Finding, Interval
+from otel_perfopt.analyse.top_evidence import TopEvidence
+from otel_perfopt.analyse.units import Units
+from otel_perfopt.analyse.usage_table import AGENT, OTHER, PERSON, model_of
+from otel_perfopt.analyse.waiting import waits_for_person
+from otel_perfopt.analyse.wording import percent, percent_range, seconds
+from otel_perfopt.execution.critical_path import critical_path
+from otel_perfopt.execution.model import Execution, Step, StepKind, Target
+
+MIN_SHARE = 0.15
+MIN_RUNS = 3
+# A model is no hot spot for taking most of the time, which is what models do, but for taking more
+# of it than its share of the calls.
+MIN_MODEL_EXCESS = 1.5
+
+_Key = tuple[str, str]
+_TOOL, _MODEL = "tool", "model"
+_AGENT_KEY, _PERSON_KEY, _THINKING_KEY = (AGENT, AGENT), (PERSON, PERSON), ("thinking", "thinking")
+_ALL, _ACTIVE = ("", "all"), ("", "active")
+_TARGETS = {_TOOL: lambda name: Target(tool=name), _MODEL: lambda name: Target(model=name)}
+
+
+@dataclass(slots=True)
+class _Component:
+    calls: int = 0
+    estimated: int = 0
+    runs: int = 0
+    critical_ns: int = 0
+    evidence: TopEvidence = field(default_factory=TopEvidence)
+
+
+class Hotspot:
+    """Finds what at least 15 % of the runs' critical time is spent in; time that is a person's is left out of it."""
+
+    name = "hotspot"
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._components: BoundedTable[_Key, _Component] = BoundedTable(_Component, overflow=(_TOOL, OTHER), limit=300)
+        self._units = Units()
+
+    def observe(self, execution: Execution) -> None:
+        """Take one run into account; runs without a clock say nothing here."""
+        if not execution.timed:
+            return
+        for step in execution.steps:
+            key = _key(step, execution.command)
+            if key is not None:
+                component = self._components[key]
+                component.calls += 1
+                component.estimated += step.estimated
+        spent: Counter[_Key] = Counter()
+        longest: dict[_Key, tuple[int, Step]] = {}
+        for segment in critical_path(execution):
+            key = _key(segment.step, execution.command) or _AGENT_KEY
+            spent[key] += segment.length_ns
+            if segment.length_ns > longest.get(key, (0, segment.step))[0]:
+                longest[key] = (segment.length_ns, segment.step)
+        self._add(execution, spent, longest)
+
+    def _add(self, execution: Execution, spent: Counter[_Key], longest: dict[_Key, tuple[int, Step]]) -> None:
+        seconds_by_key: dict[Hashable, float] = {key: value / 1e9 for key, value in spent.items()}
+        total = sum(seconds_by_key.values())
+        self._units.add(
+            execution, {**seconds_by_key, _ALL: total, "active": total - seconds_by_key.get(_PERSON_KEY, 0)}
+        )
+        for key, nanoseconds in spent.items():
+            component = self._components[key]
+            component.runs += 1
+            component.critical_ns += nanoseconds
+            length, step = longest[key]
+            note = f"{seconds(length / 1e9)} in one stretch of {seconds(nanoseconds / 1e9)} in this run"
+            component.evidence.add(nanoseconds, execution, step, note)
+
+    def findings(self) -> list[Finding]:
+        """Return one finding a hot component, and one for the time people were waited for."""
+        found = []
+        for key, component in self._components.rows.items():
+            share = self._units.ratio(key, _ALL if key == _PERSON_KEY else _ACTIVE, seed=self._seed)
+            if share is None or component.runs < MIN_RUNS or not self._hot(key, component, share):
+                continue
+            found.append(self._person(component, share) if key == _PERSON_KEY else self._hotspot(key, component, share))
+        return found
+
+    def _hot(self, key: _Key, component: _Component, share: Interval) -> bool:
+        if share.low < MIN_SHARE or key == _THINKING_KEY:
+            return False
+        if key[0] != _MODEL:
+            return True
+        rows = [(other[1], row) for other, row in self._components.rows.items() if other[0] == _MODEL]
+        calls, spent = sum(row.calls for _, row in rows), sum(row.critical_ns for _, row in rows)
+        return len(rows) > 1 and component.critical_ns * calls > MIN_MODEL_EXCESS * spent * component.calls
+
+    def _hotspot(self, key: _Key, component: _Component, share: Interval) -> Finding:
+        kind, name = key
+        half = percent(share.estimate / 2)
+        if key == _AGENT_KEY:
+            summary = (
+                f"In {percent_range(share)} of the runs' time no step was running: "
+                "the agent's own code, or work that is not instrumented."
+            )
+        else:
+            mean = component.critical_ns / 1e9 / max(1, component.calls)
+            summary = (
+                f"{percent_range(share)} of the runs' time waits on {kind} {name} ({component.calls:,} calls, "
+                f"{seconds(mean)} each on the critical path); twice as fast, it would save {half}"
+                f"{_doubts(component)}."
+            )
+        return Finding(
+            kind="hotspot",
+            target=_TARGETS[kind](name) if kind in _TARGETS else Target(),
+            summary=summary,
+            detector=self.name,
+            effect=Effect("latency", "s", share, _per_run(share, component)),
+            occurrences=component.calls,
+            runs=component.runs,
+            evidence=component.evidence.kept(),
+        )
+
+    def _person(self, component: _Component, share: Interval) -> Finding:
+        return Finding(
+            kind="person_wait",
+            target=Target(),
+            summary=f"{percent_range(share)} of the runs' time is spent waiting for a person's answer or permission.",
+            detector=self.name,
+            effect=Effect("latency", "s", share, _per_run(share, component)),
+            occurrences=component.calls,
+            runs=component.runs,
+            evidence=component.evidence.kept(),
+        )
+
+
+def _doubts(component: _Component) -> str:
+    if component.estimated * 2 > component.calls:
+        return "; most of its durations are inferred and may include waits for a permission"
+    return ""
+
+
+def _per_run(share: Interval, component: _Component) -> Interval | None:
+    if share.estimate <= 0 or not component.runs:
+        return None
+    scale = component.critical_ns / 1e9 / component.runs / share.estimate
+    return Interval(share.estimate * scale, share.low * scale, share.high * scale, share.level)
+
+
+def _key(step: Step, command: Step) -> _Key | None:
+    if step is command:
+        return _AGENT_KEY
+    if waits_for_person(step):
+        return _PERSON_KEY
+    if step.kind in (StepKind.TOOL, StepKind.RETRIEVAL):
+        return _TOOL, step.name
+    if step.kind is StepKind.INFERENCE:
+        return _MODEL, model_of(step)
+    return _THINKING_KEY if step.kind is StepKind.THINKING else None
