@@ -8,8 +8,8 @@ from collections.abc import Callable
 from otel_perfopt.act.selection import ToolKey
 
 MAX_KEYS = 256
-# Stands for all writing tools beyond the limit; every question about it is answered with yes.
-_OTHERS = ToolKey("\0others")
+# Stands for writes of which nothing is known, and for all tools beyond the limit; every question about it is answered with yes.
+ANY_WRITE = ToolKey("\0others")
 
 Touches = Callable[[ToolKey], bool]
 
@@ -36,7 +36,7 @@ class WriteJournal:
         """A call that may write begins; give what this returns to `end`."""
         with self._lock:
             if key not in self._last and len(self._last) >= MAX_KEYS:
-                key = _OTHERS
+                key = ANY_WRITE
             self._moment += 1
             self._last[key] = self._moment
             self._active[key] = self._active.get(key, 0) + 1
@@ -67,7 +67,7 @@ class WriteJournal:
             if self._disturbed > moment:
                 return False
             suspects = [key for key, last in self._last.items() if last > moment or key in self._active]
-        return not any(key is _OTHERS or touches(key) for key in suspects)
+        return not any(key is ANY_WRITE or touches(key) for key in suspects)
 
     def after_fork(self) -> None:
         """Writes of the parent's other threads never end here."""

@@ -1,0 +1,122 @@
+"""One optimization around a call, and the promise that its faults are not the agent's: a call in, its outcome out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from otel_perfopt.act.enrolment import Use
+from otel_perfopt.signal.calls import RunContext, ToolCall
+
+Proceed = Callable[[ToolCall], Any]
+ProceedAsync = Callable[[ToolCall], Awaitable[Any]]
+# Called with the optimization's name and what went wrong in its own code.
+OnFault = Callable[[str, Exception, "RunContext | None"], None]
+
+
+class AlreadyMadeError(RuntimeError):
+    """A middleware tried to make a call twice; a fault of that middleware."""
+
+
+class Middleware(Protocol):
+    """An optimization as it stands around calls; `proceed` may be called at most once."""
+
+    @property
+    def name(self) -> str:
+        """The optimization's type."""
+        ...
+
+    def around(self, use: Use, call: ToolCall, proceed: Proceed) -> Any:
+        """Give the call's result."""
+        ...
+
+    async def around_async(self, use: Use, call: ToolCall, proceed: ProceedAsync) -> Any:
+        """Give the call's result."""
+        ...
+
+
+class Attempt:
+    """The plain way onwards, taken at most once, and what came of it."""
+
+    __slots__ = ("entered", "error", "finished", "result", "target")
+
+    def __init__(self, target: Callable[[ToolCall], Any]) -> None:
+        self.target = target
+        self.entered = False
+        self.finished = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def __call__(self, call: ToolCall) -> Any:
+        """Make the call."""
+        self._enter()
+        try:
+            result = self.target(call)
+        except BaseException as error:
+            self.error = error
+            raise
+        self.result = result
+        self.finished = True
+        return result
+
+    async def make_async(self, call: ToolCall) -> Any:
+        """Do the same for an asynchronous call."""
+        self._enter()
+        try:
+            result = await self.target(call)
+        except BaseException as error:
+            self.error = error
+            raise
+        self.result = result
+        self.finished = True
+        return result
+
+    def _enter(self) -> None:
+        if self.entered:
+            raise AlreadyMadeError
+        self.entered = True
+
+    def outcome(self) -> Any:
+        """Return or raise what the call came to.
+
+        Taking the exception out of here breaks the cycle that would keep the agent's frames alive.
+        """
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return self.result
+
+
+def guard(name: str, around: Callable[[Proceed], Any], target: Proceed, call: ToolCall, on_fault: OnFault) -> Any:
+    """Run `around`; where its own code fails, give the plain call's outcome, made exactly once.
+
+    An interruption or a cancellation is not a fault and passes through.
+    """
+    attempt = Attempt(target)
+    try:
+        return around(attempt)
+    except Exception as error:
+        if attempt.error is error:
+            attempt.error = None
+            raise
+        on_fault(name, error, call.run)
+    if attempt.entered:
+        return attempt.outcome()
+    return target(call)
+
+
+async def guard_async(
+    name: str, around: Callable[[ProceedAsync], Awaitable[Any]], target: ProceedAsync, call: ToolCall, on_fault: OnFault
+) -> Any:
+    """Do the same for an asynchronous call."""
+    attempt = Attempt(target)
+    try:
+        return await around(attempt.make_async)
+    except Exception as error:
+        if attempt.error is error:
+            attempt.error = None
+            raise
+        on_fault(name, error, call.run)
+    if attempt.entered:
+        return attempt.outcome()
+    return await target(call)

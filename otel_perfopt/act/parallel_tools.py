@@ -1,0 +1,287 @@
+"""The optimization `parallel_tools`: a reply's requests in, its read-only calls made early and joined out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from otel_perfopt import conventions
+from otel_perfopt.act.call_key import call_key
+from otel_perfopt.act.call_spans import CallSpans
+from otel_perfopt.act.clock import Clock
+from otel_perfopt.act.early_batch import Candidate, EarlyBatch, Segment
+from otel_perfopt.act.early_call import EarlyCall, EarlyState
+from otel_perfopt.act.enrolment import Use
+from otel_perfopt.act.middleware import Proceed, ProceedAsync
+from otel_perfopt.act.parameters import ParallelToolsParameters
+from otel_perfopt.act.patience import Patience
+from otel_perfopt.act.private_copy import is_live
+from otel_perfopt.act.run_tally import count
+from otel_perfopt.act.selection import Plan, Rule, ToolKey
+from otel_perfopt.act.speculation_pool import SpeculationPool
+from otel_perfopt.act.tool_record import ToolRecord
+from otel_perfopt.act.write_journal import WriteJournal
+from otel_perfopt.execution.model import ToolEffects
+from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
+
+NAME: Final = "parallel_tools"
+MAX_REQUESTS = 128
+Skip = Callable[[ToolCall], bool]
+_SLOT = "perfopt.act.parallel_tools"
+
+
+class ParallelTools:
+    """Makes all read-only calls a reply asks for at once; the agent's own serial loop joins them.
+
+    A call is joined when the agent makes it with the arguments that were asked for and no write has
+    been under way since its early twin began. A write is a barrier: the calls asked for after it
+    begin when it has been made.
+
+    An early call that raised is never handed over. The plain call might have succeeded (the tool
+    may be bound to the agent's thread), and since the tool is read-only it may be made again: the
+    agent gets what the plain call gives, in its own thread, at the moment it would have. The price
+    is that a failing read is no faster. Likewise for a result that is no data (an iterator, an open
+    resource), and for an early call that takes unusually long, which may be waiting for a lock the
+    agent holds.
+    """
+
+    name = NAME
+
+    def __init__(self, journal: WriteJournal, patience: Patience, clock: Clock, spans: CallSpans) -> None:
+        self._journal = journal
+        self._patience = patience
+        self._clock = clock
+        self._spans = spans
+        self._pool = SpeculationPool()
+        self._record = ToolRecord()
+        self._generation = object()
+
+    def segments(
+        self, plan: Plan, run: RunContext, requests: Sequence[ToolRequest], functions: Mapping[str, ToolCall]
+    ) -> tuple[Rule, list[Segment]] | None:
+        """Return the rule that a reply falls under and the requests as it sees them.
+
+        None when no rule finds two read-only calls with no other kind between them.
+        """
+        asked = requests[:MAX_REQUESTS]
+        if len(asked) < 2:
+            return None
+        for rule in plan.rules:
+            if rule.decision.optimization != NAME:
+                continue
+            segments = self._segments_of(plan, rule, run, asked, functions)
+            if any(len(segment.candidates) > 1 for segment in segments):
+                return rule, segments
+        return None
+
+    def begin(self, use: Use, run: RunContext, segments: Sequence[Segment], skipper: Callable[[], Skip]) -> None:
+        """Start the first calls of a reply; `skipper` gives, for one segment, what need not be made at all."""
+        self.finish(run)
+        wanted = [replace(item, candidates=_worth(item, self._record, skipper())) for item in segments]
+        batch = EarlyBatch(
+            use,
+            wanted,
+            _parameters(use.rule).max_concurrency,
+            partial(self._start, self._generation),
+            self._record.wasted,
+        )
+        run.slots[_SLOT] = (self._generation, batch)
+        self._count_started(run, use, batch.open_segment())
+
+    def finish(self, run: RunContext) -> None:
+        """A new reply has arrived: what was not claimed of the last one never will be."""
+        batch = self.batch_of(run)
+        if batch is not None:
+            run.slots.pop(_SLOT, None)
+            batch.close()
+
+    def batch_of(self, run: RunContext | None) -> EarlyBatch | None:
+        """Return the early calls of the run's last reply; none of a parent process."""
+        found = run.slots.get(_SLOT) if run is not None else None
+        if found is None or found[0] is not self._generation:
+            return None
+        batch: EarlyBatch = found[1]
+        return batch
+
+    def passed(self, run: RunContext, tool: str) -> None:
+        """A call that may write has been made: what was asked for after it can begin."""
+        batch = self.batch_of(run)
+        if batch is not None:
+            self._count_started(run, batch.use, batch.passed(tool))
+
+    def around(self, use: Use, call: ToolCall, proceed: Proceed) -> Any:
+        """Give the call's result, joining its early twin where there is one."""
+        early, key = self._claim(use, call)
+        if early is None:
+            return self._plain(use, call, key, proceed)
+        asked_ns = self._clock.monotonic_ns()
+        state = early.wait(self._patience.limit_s(call.tool, _parameters(use.rule).max_wait_s))
+        if self._usable(use, call, early, state, asked_ns):
+            return early.result
+        result = proceed(call)
+        self._record.failed(call.tool)
+        return result
+
+    async def around_async(self, use: Use, call: ToolCall, proceed: ProceedAsync) -> Any:
+        """Do the same for an asynchronous call."""
+        early, key = self._claim(use, call)
+        if early is None or early.task is None:
+            return await self._plain_async(use, call, key, proceed)
+        asked_ns = self._clock.monotonic_ns()
+        state = await early.wait_async()
+        if self._usable(use, call, early, state, asked_ns):
+            return early.result
+        result = await proceed(call)
+        self._record.failed(call.tool)
+        return result
+
+    def after_fork(self) -> None:
+        """Early calls of the parent never end here."""
+        self._generation = object()
+        self._pool.after_fork()
+
+    def _claim(self, use: Use, call: ToolCall) -> tuple[EarlyCall | None, Hashable | None]:
+        batch = self.batch_of(call.run)
+        key = call_key(call.function, call.args, call.kwargs) if batch is not None else None
+        if batch is None or key is None or use.shadow:
+            return None, key
+        early = batch.claim((call.tool, key))
+        assert call.run is not None
+        self._count_started(call.run, use, batch.refill())
+        if early is not None and not self._quiet(use, call.tool, early.moment):
+            early.give_up()
+            count(call.run, use.policy, conventions.POLICY_DISCARDED)
+            return None, key
+        return early, key
+
+    def _usable(self, use: Use, call: ToolCall, early: EarlyCall, state: EarlyState, asked_ns: int) -> bool:
+        assert call.run is not None
+        if state is not EarlyState.READY or is_live(early.result):
+            count(call.run, use.policy, conventions.POLICY_DISCARDED)
+            return False
+        self._record.claimed(call.tool)
+        ended_ns = early.ended_ns or self._clock.monotonic_ns()
+        self._patience.observe(call.tool, ended_ns - early.began_ns)
+        count(call.run, use.policy, conventions.POLICY_CLAIMED)
+        count(call.run, use.policy, conventions.POLICY_WASTED, -1)
+        count(call.run, use.policy, conventions.POLICY_SAVED_NS, max(0, min(ended_ns, asked_ns) - early.began_ns))
+        return True
+
+    def _plain(self, use: Use, call: ToolCall, key: Hashable | None, proceed: Proceed) -> Any:
+        began_ns = self._clock.monotonic_ns()
+        result = proceed(call)
+        self._observe(use, call, key, self._clock.monotonic_ns() - began_ns)
+        return result
+
+    async def _plain_async(self, use: Use, call: ToolCall, key: Hashable | None, proceed: ProceedAsync) -> Any:
+        began_ns = self._clock.monotonic_ns()
+        result = await proceed(call)
+        self._observe(use, call, key, self._clock.monotonic_ns() - began_ns)
+        return result
+
+    def _observe(self, use: Use, call: ToolCall, key: Hashable | None, duration_ns: int) -> None:
+        self._patience.observe(call.tool, duration_ns)
+        batch = self.batch_of(call.run)
+        if batch is None or not use.shadow or not batch.asks_for((call.tool, key)):
+            return
+        assert call.run is not None
+        before_ns = batch.times.saved_ns()
+        batch.times.durations_ns.append(duration_ns)
+        count(call.run, use.policy, conventions.POLICY_CLAIMED)
+        count(call.run, use.policy, conventions.POLICY_SAVED_NS, batch.times.saved_ns() - before_ns)
+
+    def _start(self, generation: object, call: ToolCall, key: Hashable) -> EarlyCall | None:
+        if generation is not self._generation:
+            return None
+        early = EarlyCall(call.tool, key, self._journal.now(), self._clock)
+        if inspect.iscoroutinefunction(call.function):
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return None
+            early.start_task(loop, partial(_as_coroutine, self._spans, call))
+            return early
+        context = contextvars.copy_context()
+        make = partial(self._spans.execute, call)
+        return early if self._pool.submit(partial(early.run_in, context, make)) else None
+
+    def _segments_of(
+        self,
+        plan: Plan,
+        rule: Rule,
+        run: RunContext,
+        requests: Sequence[ToolRequest],
+        functions: Mapping[str, ToolCall],
+    ) -> list[Segment]:
+        segments: list[Segment] = []
+        candidates: list[Candidate] = []
+        for request in requests:
+            template = functions.get(request.name)
+            declared = template.effects if template is not None else ""
+            if rule.effects(ToolKey(request.name, declared)) is not ToolEffects.READ:
+                segments.append(Segment(tuple(candidates), request.name))
+                candidates = []
+            elif template is not None and plan.select(run.command, request.name, declared).rules.get(NAME) is rule:
+                candidate = _candidate(run, request, template)
+                if candidate is not None:
+                    candidates.append(candidate)
+        segments.append(Segment(tuple(candidates)))
+        return segments
+
+    def _quiet(self, use: Use, tool: str, moment: int) -> bool:
+        rule = use.rule
+        return self._journal.quiet_since(moment, lambda write: rule.touches(write, tool))
+
+    def _count_started(self, run: RunContext, use: Use, started: int) -> None:
+        if started:
+            count(run, use.policy, conventions.POLICY_STARTED, started)
+            count(run, use.policy, conventions.POLICY_WASTED, started)
+
+
+async def _as_coroutine(spans: CallSpans, call: ToolCall) -> Any:
+    return await spans.execute_async(call)
+
+
+def _parameters(rule: Rule) -> ParallelToolsParameters:
+    parameters = rule.parameters
+    assert isinstance(parameters, ParallelToolsParameters)
+    return parameters
+
+
+def _worth(segment: Segment, record: ToolRecord, skip: Skip) -> tuple[Candidate, ...]:
+    kept = tuple(item for item in segment.candidates if record.worth_starting(item.call.tool) and not skip(item.call))
+    # One call alone has nothing to run beside.
+    return kept if len(kept) > 1 else ()
+
+
+def _candidate(run: RunContext, request: ToolRequest, template: ToolCall) -> Candidate | None:
+    function = template.function
+    if request.arguments is None or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return None
+    # A copy: the reply is the agent's, and what the tool does to its arguments must not be seen there.
+    arguments = {**template.kwargs, **copy.deepcopy(dict(request.arguments))}
+    key = call_key(function, template.args, arguments)
+    if key is None:
+        return None
+    call = replace(
+        template,
+        kwargs=arguments,
+        run=run,
+        requested=request,
+        arguments=_named(function, template.args, arguments),
+        span_attributes={**template.span_attributes, conventions.SPECULATIVE: True},
+    )
+    return Candidate(call, (request.name, key))
+
+
+def _named(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    names = list(bound.arguments)
+    return {name: bound.arguments[name] for name in names[len(args) :]}

@@ -1,0 +1,311 @@
+"""What stands between the agent and its tools: intercepted calls in, the same answers out, by the ways decisions allow."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from uuid import uuid4
+
+from otel_perfopt.act import parallel_tools, tool_cache
+from otel_perfopt.act.call_spans import SIGNAL_SPANS, CallSpans
+from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
+from otel_perfopt.act.enrolment import Use, enrol, enrolled, foreseen, use_of
+from otel_perfopt.act.fault_log import SELECTION, FaultLog
+from otel_perfopt.act.middleware import Middleware, Proceed, ProceedAsync, guard, guard_async
+from otel_perfopt.act.parallel_tools import ParallelTools
+from otel_perfopt.act.patience import Patience
+from otel_perfopt.act.selection import NO_PLAN, Plan, Selection, ToolKey, parse_effects
+from otel_perfopt.act.snapshot_source import FileSource, FixedSource, InForce, SnapshotSource
+from otel_perfopt.act.tool_cache import ToolCache
+from otel_perfopt.act.write_journal import ANY_WRITE, WriteJournal
+from otel_perfopt.settings import AgentSettings
+from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
+
+# In the order a call meets them: what a cache can answer is not made early, and what was made early
+# fills the cache. A saving is counted by the one that gave the result, so never twice.
+OPTIMIZATIONS: Final[Mapping[str, type[ToolCache | ParallelTools]]] = {
+    tool_cache.NAME: ToolCache,
+    parallel_tools.NAME: ParallelTools,
+}
+
+
+def install(settings: AgentSettings) -> Runtime:
+    """Return an interceptor that follows the snapshot under `settings.home`; `close()` ends it.
+
+    Never raises. The snapshot is looked at from a thread of its own; this waits at most 0.2 s for
+    the first look.
+    """
+    if not settings.enabled:
+        return Runtime(FixedSource())
+    source = FileSource(settings.home, parse_effects(settings.effects), killed=settings.killed)
+    source.start()
+    return Runtime(source)
+
+
+class Runtime:
+    """The `Interceptor` of the seam: chooses what applies, and answers for every fault of it.
+
+    Calls that may write are journalled whatever arm their run is in, since what they change makes
+    results of other runs out of date.
+    """
+
+    def __init__(self, source: SnapshotSource, *, clock: Clock = SYSTEM_CLOCK, spans: CallSpans = SIGNAL_SPANS) -> None:
+        self._source = source
+        self._clock = clock
+        self._journal = WriteJournal()
+        patience = Patience()
+        self._cache = ToolCache(self._journal, patience, clock, spans)
+        self._parallel = ParallelTools(self._journal, patience, clock, spans)
+        self._order: tuple[Middleware, ...] = (self._cache, self._parallel)
+        self.faults = FaultLog(tuple(OPTIMIZATIONS), clock)
+        self._selection_breaker = self.faults.breakers[SELECTION]
+        self._process_unit = uuid4().hex
+        self._plan = NO_PLAN
+        self._adopting = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_after_fork, weakref.ref(self)))
+
+    def around_tool(self, call: ToolCall, execute: Callable[[ToolCall], Any]) -> Any:
+        """Make a synchronous call, or give its result some other way."""
+        plan = self._plan
+        # Nothing to apply and nothing to remember, so the plain call costs next to nothing.
+        if not plan.rules and self._is_current(plan):
+            try:
+                return execute(call)
+            finally:
+                self._changed_since(plan)
+        faults: list[Exception] = []
+        try:
+            return guard(SELECTION, partial(self._conduct, call), execute, call, partial(self._selection_fault, faults))
+        finally:
+            if faults:
+                self._disturb()
+
+    async def around_tool_async(self, call: ToolCall, execute: Callable[[ToolCall], Awaitable[Any]]) -> Any:
+        """Make an asynchronous call, or give its result some other way."""
+        plan = self._plan
+        if not plan.rules and self._is_current(plan):
+            try:
+                return await execute(call)
+            finally:
+                self._changed_since(plan)
+        faults: list[Exception] = []
+        on_fault = partial(self._selection_fault, faults)
+        try:
+            return await guard_async(SELECTION, partial(self._conduct_async, call), execute, call, on_fault)
+        finally:
+            if faults:
+                self._disturb()
+
+    def on_reply(self, run: RunContext, requests: Sequence[ToolRequest], functions: Mapping[str, ToolCall]) -> None:
+        """A model's reply asks for `requests`: start early what may be started."""
+        try:
+            in_force = self._source.current()
+            if not in_force.plan.rules and self._plan is in_force.plan:
+                return
+            self._adopt(in_force.plan)
+            self._parallel.finish(run)
+            if self._followed(in_force):
+                self._begin_early(in_force, run, requests, functions)
+        except Exception as error:
+            self.faults.note(parallel_tools.NAME, error, run)
+
+    def close(self) -> None:
+        """Stop watching the snapshot; calls are plain from here on."""
+        self._source.close()
+
+    def after_fork(self) -> None:
+        """Leave the parent's threads, locks and results behind; called in the child."""
+        self._adopting = threading.Lock()
+        self._process_unit = uuid4().hex
+        self._source.after_fork()
+        self._journal.after_fork()
+        self._cache.after_fork()
+        self._parallel.after_fork()
+        self.faults.after_fork()
+
+    def _conduct(self, call: ToolCall, execute: Proceed) -> Any:
+        route = self._route(call)
+        proceed = execute
+        for middleware, use in route.uses:
+            step = partial(middleware.around, use, call)
+            proceed = partial(self._link, middleware.name, step, proceed)
+        try:
+            result = proceed(call)
+        finally:
+            self._end(route)
+        self._passed(route, call)
+        return result
+
+    async def _conduct_async(self, call: ToolCall, execute: ProceedAsync) -> Any:
+        route = self._route(call)
+        proceed = execute
+        for middleware, use in route.uses:
+            step = partial(middleware.around_async, use, call)
+            proceed = partial(self._link_async, middleware.name, step, proceed)
+        try:
+            result = await proceed(call)
+        finally:
+            self._end(route)
+        self._passed(route, call)
+        return result
+
+    def _link(self, name: str, step: Callable[[Proceed], Any], proceed: Proceed, call: ToolCall) -> Any:
+        breaker = self.faults.breakers[name]
+        if not breaker.allow():
+            return proceed(call)
+        result = guard(name, step, proceed, call, self.faults.note)
+        breaker.succeeded()
+        return result
+
+    async def _link_async(
+        self, name: str, step: Callable[[ProceedAsync], Awaitable[Any]], proceed: ProceedAsync, call: ToolCall
+    ) -> Any:
+        breaker = self.faults.breakers[name]
+        if not breaker.allow():
+            return await proceed(call)
+        result = await guard_async(name, step, proceed, call, self.faults.note)
+        breaker.succeeded()
+        return result
+
+    def _route(self, call: ToolCall) -> _Route:
+        """Choose what the call passes through, innermost first, and journal the beginning of a write."""
+        if not self._selection_breaker.allow():
+            # Of this call nothing will be known; it may write anything.
+            return _Route(None, None, (), self._journal.begin(ANY_WRITE))
+        in_force = self._source.current()
+        self._adopt(in_force.plan)
+        run = call.run
+        selection = in_force.plan.select(run.command if run is not None else "", call.tool, call.effects)
+        uses = tuple(self._uses(in_force, selection, run)) if run is not None and selection.rules else ()
+        ticket = self._journal.begin(selection.key) if selection.may_write else None
+        self._selection_breaker.succeeded()
+        return _Route(in_force.plan, selection, uses, ticket)
+
+    def _uses(self, in_force: InForce, selection: Selection, run: RunContext) -> Iterator[tuple[Middleware, Use]]:
+        if not self._followed(in_force):
+            return
+        for middleware in reversed(self._order):
+            rule = selection.rules.get(middleware.name)
+            if rule is None or rule.decision.policy in in_force.killed_policies:
+                continue
+            if middleware is self._parallel:
+                # Its runs are enrolled where a reply asks for several calls, in either arm.
+                batch = self._parallel.batch_of(run)
+                enrolment = (
+                    enrolled(run, rule) if batch is not None and batch.use.policy == rule.decision.policy else None
+                )
+            else:
+                enrolment = enrol(run, rule, self._process_unit)
+            use = use_of(enrolment, rule) if enrolment is not None else None
+            if use is not None:
+                yield middleware, use
+
+    def _begin_early(
+        self,
+        in_force: InForce,
+        run: RunContext,
+        requests: Sequence[ToolRequest],
+        functions: Mapping[str, ToolCall],
+    ) -> None:
+        found = self._parallel.segments(in_force.plan, run, requests, functions)
+        if found is None:
+            return
+        rule, segments = found
+        if rule.decision.policy in in_force.killed_policies:
+            return
+        use = use_of(enrol(run, rule, self._process_unit), rule)
+        if use is not None and self.faults.breakers[parallel_tools.NAME].allow():
+            self._parallel.begin(use, run, segments, partial(self._already_answered, in_force, run))
+            self.faults.breakers[parallel_tools.NAME].succeeded()
+
+    def _already_answered(self, in_force: InForce, run: RunContext) -> Callable[[ToolCall], bool]:
+        """Return what tells the calls of one segment that the cache will answer: kept ones and repetitions."""
+        seen: set[Hashable] = set()
+
+        def answered(call: ToolCall) -> bool:
+            rule = in_force.plan.select(run.command, call.tool, call.effects).rules.get(tool_cache.NAME)
+            if rule is None or rule.decision.policy in in_force.killed_policies:
+                return False
+            use = use_of(foreseen(run, rule, self._process_unit), rule)
+            key = self._cache.key(use, call) if use is not None and not use.shadow else None
+            if use is None or key is None:
+                return False
+            repeated = key in seen
+            seen.add(key)
+            return repeated or self._cache.holds(use, call)
+
+        return answered
+
+    def _followed(self, in_force: InForce) -> bool:
+        """Tell whether decisions may be applied now: not killed, within the lease, and a kill would be seen."""
+        return not in_force.killed and self._clock.wall_ns() <= in_force.expires_ns and not self._source.stalled()
+
+    def _passed(self, route: _Route, call: ToolCall) -> None:
+        """A call that may write has been made without error: what was asked for after it can begin."""
+        batch = self._parallel.batch_of(call.run)
+        if route.ticket is None or batch is None or call.run is None:
+            return
+        in_force = self._source.current()
+        if self._followed(in_force) and batch.use.policy not in in_force.killed_policies:
+            self._parallel.passed(call.run, call.tool)
+
+    def _end(self, route: _Route) -> None:
+        if route.ticket is not None:
+            self._journal.end(route.ticket)
+        if route.plan is not None:
+            self._changed_since(route.plan)
+
+    def _is_current(self, plan: Plan) -> bool:
+        try:
+            return self._source.current().plan is plan
+        except Exception as error:
+            # A source of somebody else's making; the guarded way says what follows.
+            self.faults.note(SELECTION, error, None)
+            return False
+
+    def _adopt(self, plan: Plan) -> None:
+        if plan is self._plan:
+            return
+        with self._adopting:
+            if not plan.governs_like(self._plan):
+                self._journal.disturb()
+            self._cache.adopt(plan)
+            self._plan = plan
+
+    def _changed_since(self, plan: Plan) -> None:
+        """A call made under `plan` ends: under the present one it might have counted as a write."""
+        if self._plan is not plan and not self._plan.governs_like(plan):
+            self._disturb()
+
+    def _selection_fault(self, faults: list[Exception], name: str, error: Exception, run: RunContext | None) -> None:
+        faults.append(error)
+        self.faults.note(name, error, run)
+
+    def _disturb(self) -> None:
+        try:
+            self._journal.disturb()
+        except Exception as error:
+            self.faults.note(SELECTION, error, None)
+            self._cache.after_fork()
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What one call passes through; `ticket` is the journal's for a call that may write."""
+
+    plan: Plan | None
+    selection: Selection | None
+    uses: tuple[tuple[Middleware, Use], ...]
+    ticket: ToolKey | None
+
+
+def _after_fork(reference: weakref.ref[Runtime]) -> None:
+    runtime = reference()
+    if runtime is not None:
+        runtime.after_fork()
