@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,18 +28,24 @@ def read_json_lines(path: Path, tally: ReadTally, restart: str = "") -> Iterator
     one is found. Problems: `glued_line` (everything recovered), `broken_line` (something lost).
     """
     for number, line in read_lines(path, tally):
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            broken = _BrokenLine(str(path), number, line.decode("utf-8", "replace"), str(error))
-            for item in _recover(broken, restart, tally):
-                yield number, item
-            continue
-        if isinstance(value, dict):
-            yield number, value
-        else:
-            found = f"expected an object, found {type(value).__name__}"
-            tally.report(ReadProblem(str(path), number, "broken_line", found))
+        for item in objects_of(line, path, number, tally, restart=restart):
+            yield number, item
+
+
+def objects_of(
+    line: bytes, path: Path, number: int, tally: ReadTally, *, restart: str = ""
+) -> Iterable[dict[str, Any]]:
+    """Return the objects on one line, as `read_json_lines` does."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        broken = _BrokenLine(str(path), number, line.decode("utf-8", "replace"), str(error))
+        return _recover(broken, restart, tally)
+    if isinstance(value, dict):
+        return (value,)
+    found = f"expected an object, found {type(value).__name__}"
+    tally.report(ReadProblem(str(path), number, "broken_line", found))
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,10 @@ class _Writer:
         effects = claude_code_effects(tool.name)
         inputs, cut = flow_list(tool.arguments, MAX_INPUT_VALUES)
         result = dict(tool.result)
+        if names.DATAFLOW_OUTPUTS in result:
+            # What a result merely repeats of its arguments did not come from it.
+            told = frozenset(inputs)
+            result[names.DATAFLOW_OUTPUTS] = tuple(v for v in result[names.DATAFLOW_OUTPUTS] if v not in told)
         attributes: dict[str, Any] = {
             names.STEP_KIND: "tool",
             names.GEN_AI_OPERATION_NAME: names.OPERATION_EXECUTE_TOOL,

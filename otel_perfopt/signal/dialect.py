@@ -1,0 +1,165 @@
+"""A span's attributes in the words of its instrumentation in, the same in our vocabulary and without content out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otel_perfopt import conventions as c
+from otel_perfopt.signal.dialect_table import (
+    ARGUMENT_NAMES,
+    CLAUDE_CODE_CONTENT,
+    CLAUDE_CODE_NAMES,
+    CLAUDE_CODE_PREFIX,
+    CONTENT_NAMES,
+    CONTENT_PREFIXES,
+    KINDS_BY_OPERATION,
+    MILLISECONDS,
+    NAMES,
+    OPERATION_NAMES,
+    OPERATIONS_BY_VALUE,
+    RESULT_NAMES,
+    SPAN_NAMES,
+    TOOL_NAME_FALLBACKS,
+)
+from otel_perfopt.signal.digest import content_digest, flow_list
+from otel_perfopt.signal.record import Attributes, AttributeValue
+from otel_perfopt.signal.resource import resource_name
+from otel_perfopt.signal.tool_effects import claude_code_effects
+
+MAX_FLOW_VALUES: Final = 4096
+CHARS_PER_TOKEN: Final = 4
+_CONTENT_STARTS: Final = frozenset(prefix.split(".", 1)[0] for prefix in CONTENT_PREFIXES)
+
+
+def normalise(name: str, attributes: Attributes, scope: str = "") -> dict[str, AttributeValue]:
+    """Return the attributes under the names of `conventions`, whatever instrumentation wrote them.
+
+    `name` is the span's, `scope` its instrumentation scope's (a span of our own is returned as it is,
+    content and all taken out when it was written). Official GenAI names win over others;
+    what is not known is kept as it is. `perfopt.step.kind` is added where operation or kind decide
+    it; an agent's own span has none, since whether it is a command depends on what encloses it.
+    Prompts, replies, arguments and results are taken out: a tool call keeps their digests and
+    specific values. Input tokens include cached ones afterwards. Never raises on odd values.
+    """
+    if scope == c.INSTRUMENTATION_SCOPE:
+        return dict(attributes)
+    found: dict[str, AttributeValue] = {}
+    translated: dict[str, AttributeValue] = {}
+    its_own = name.startswith(CLAUDE_CODE_PREFIX)
+    table, content = (CLAUDE_CODE_NAMES, CLAUDE_CODE_CONTENT) if its_own else (NAMES, CONTENT_NAMES)
+    for key, value in attributes.items():
+        ours = table.get(key)
+        if ours is not None:
+            translated.setdefault(ours, value)
+        elif key not in content and not _is_content(key):
+            found[key] = value
+    for key, value in translated.items():
+        found.setdefault(key, value)
+    _add_operation(found, name, attributes)
+    if found.get(c.STEP_KIND) == c.STEP_TOOL:
+        _add_tool(found, name, attributes)
+    _scale(found, attributes)
+    _include_cached(found, apart=its_own and c.GEN_AI_USAGE_INPUT_TOKENS not in attributes)
+    return found
+
+
+def _is_content(key: str) -> bool:
+    start = key.split(".", 1)[0]
+    return start in _CONTENT_STARTS and key.startswith(CONTENT_PREFIXES)
+
+
+def _add_operation(found: dict[str, AttributeValue], name: str, attributes: Attributes) -> None:
+    """Decide the operation (official, by the family's own kind, or by span name) and the step's kind."""
+    operation, kind = SPAN_NAMES.get(name, ("", ""))
+    for source in OPERATION_NAMES:
+        said = attributes.get(source)
+        if isinstance(said, str) and said:
+            operation = OPERATIONS_BY_VALUE.get(said.lower(), said if source == c.GEN_AI_OPERATION_NAME else "")
+            break
+    if operation:
+        found[c.GEN_AI_OPERATION_NAME] = operation
+    kind = kind or KINDS_BY_OPERATION.get(operation, "")
+    if not kind and not operation and attributes.get("llm.request.type") in ("chat", "completion"):
+        kind = c.STEP_INFERENCE
+    if kind:
+        found.setdefault(c.STEP_KIND, kind)
+
+
+def _add_tool(found: dict[str, AttributeValue], name: str, attributes: Attributes) -> None:
+    if c.GEN_AI_TOOL_NAME not in found:
+        tool = _first(attributes, TOOL_NAME_FALLBACKS)
+        if isinstance(tool, str) and tool:
+            found[c.GEN_AI_TOOL_NAME] = tool
+    if name.startswith(CLAUDE_CODE_PREFIX):
+        found.setdefault(c.TOOL_EFFECTS, claude_code_effects(str(found.get(c.GEN_AI_TOOL_NAME, ""))))
+    inputs: tuple[str, ...] = ()
+    arguments = _first(attributes, ARGUMENT_NAMES)
+    if arguments is not None:
+        structure = _structure(arguments)
+        found.setdefault(c.ARGUMENTS_DIGEST, content_digest(structure))
+        inputs, cut = flow_list(structure, MAX_FLOW_VALUES)
+        _add_flow(found, c.DATAFLOW_INPUTS, inputs, cut)
+        resource = resource_name(structure)
+        if resource:
+            found.setdefault(c.TOOL_RESOURCE, resource)
+    result = _first(attributes, RESULT_NAMES)
+    if result is not None:
+        found.setdefault(c.RESULT_DIGEST, content_digest(_structure(result)))
+        found.setdefault(c.RESULT_TOKENS, -(-len(str(result)) // CHARS_PER_TOKEN))
+        outputs, cut = flow_list(result, MAX_FLOW_VALUES)
+        told = frozenset(inputs)
+        _add_flow(found, c.DATAFLOW_OUTPUTS, tuple(value for value in outputs if value not in told), cut)
+
+
+def _add_flow(found: dict[str, AttributeValue], name: str, values: tuple[str, ...], cut: bool) -> None:
+    if name not in found:
+        found[name] = values
+        found[c.DATAFLOW_TRUNCATED] = cut or bool(found.get(c.DATAFLOW_TRUNCATED))
+
+
+def _first(attributes: Attributes, names: tuple[str, ...]) -> AttributeValue | None:
+    for name in names:
+        value = attributes.get(name)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _structure(value: object) -> Any:
+    """Return the structure that JSON text holds; traceloop wraps arguments as `{"inputs": …}`."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    if isinstance(value, Mapping) and "inputs" in value and isinstance(value["inputs"], Mapping):
+        return value["inputs"]
+    return value
+
+
+def _scale(found: dict[str, AttributeValue], attributes: Attributes) -> None:
+    for name, ours in MILLISECONDS.items():
+        value = attributes.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            found.setdefault(ours, value / 1000)
+
+
+def _include_cached(found: dict[str, AttributeValue], *, apart: bool) -> None:
+    """Make input tokens include cached ones where the source counts them apart.
+
+    Claude Code's own names count them apart. For any other source it is certain only when the
+    cached tokens alone are more than the input.
+    """
+    said = found.get(c.GEN_AI_USAGE_INPUT_TOKENS)
+    cached = _count(found, c.GEN_AI_USAGE_CACHE_READ_TOKENS) + _count(found, c.GEN_AI_USAGE_CACHE_WRITE_TOKENS)
+    if not cached or not isinstance(said, int) or isinstance(said, bool):
+        return
+    if apart or said < cached:
+        found[c.GEN_AI_USAGE_INPUT_TOKENS] = said + cached
+
+
+def _count(found: dict[str, AttributeValue], name: str) -> int:
+    value = found.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
