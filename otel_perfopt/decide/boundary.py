@@ -117,12 +117,11 @@ def _exposure(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
 
 def _names(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
     match = policy.spec.match
-    lists = (
-        ("command", match.command, limit.commands),
-        ("tool", match.tool, limit.tools),
-        ("model", match.model, limit.models),
-    )
-    for word, patterns, rule in lists:
+    rules = {"command": (match.command, limit.commands), "tool": (match.tool, limit.tools)}
+    rules |= {"model": (match.model, limit.models)} if match.model else {}
+    for word, (patterns, rule) in rules.items():
+        if not patterns and "*" not in rule.allow:
+            yield f"spec.match.{word} is not narrowed, but only these are allowed: {', '.join(rule.allow) or 'none'}"
         for pattern in patterns:
             if covers_any(rule.deny, pattern):
                 yield f"spec.match.{word} names {pattern}, which is denied"

@@ -143,7 +143,7 @@ def possible_requests(state: PolicyState) -> tuple[str, ...]:
 def pending_gate(policy: OptimizationPolicy, state: PolicyState, now_ns: int) -> str | None:
     """Return the gate that waits for somebody's approval, or None."""
     spec = policy.spec
-    gates = _GATES_AHEAD.get(state.state, ())
+    gates = GATES_AHEAD.get(state.state, ())
     if state.state is State.AWAITING and spec.rollout.shadow_s is None:
         gates = ("canary",)
     for gate in gates:
@@ -152,7 +152,7 @@ def pending_gate(policy: OptimizationPolicy, state: PolicyState, now_ns: int) ->
     return None
 
 
-_GATES_AHEAD: Mapping[State, tuple[str, ...]] = {
+GATES_AHEAD: Mapping[State, tuple[str, ...]] = {
     State.AWAITING: ("shadow", "canary"),
     State.SHADOW: ("canary",),
     State.CANARY: ("active",),

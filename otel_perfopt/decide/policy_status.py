@@ -1,0 +1,101 @@
+"""One policy as people and the loop see it: its document and the ledger in, state, gate and limits out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_perfopt.decide.approval import Approval, give_approval
+from otel_perfopt.decide.boundary import violations
+from otel_perfopt.decide.catalog import Catalog
+from otel_perfopt.decide.journal import Journal
+from otel_perfopt.decide.lifecycle import GATES_AHEAD, SYSTEM, pending_gate, possible_requests
+from otel_perfopt.decide.policy import OptimizationPolicy
+from otel_perfopt.decide.policy_file import LoadedPolicy
+from otel_perfopt.decide.state import PolicyState
+from otel_perfopt.errors import TransitionError
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatus:
+    """One policy as people and the loop see it.
+
+    `loaded` is the version in force; `state` where it stands; `pending_gate` what waits for an
+    approval; `violations` what boundaries forbid in it; `can` what a person may ask for now;
+    `withheld` says that it runs as baseline because going back could not be written down.
+    """
+
+    loaded: LoadedPolicy
+    state: PolicyState
+    pending_gate: str | None
+    violations: tuple[str, ...]
+    authors: tuple[str, ...]
+    can: tuple[str, ...]
+    withheld: bool = False
+
+    @property
+    def name(self) -> str:
+        """The policy's name."""
+        return self.loaded.name
+
+    @property
+    def policy(self) -> OptimizationPolicy:
+        """The policy in force."""
+        return self.loaded.policy
+
+    @property
+    def digest(self) -> str:
+        """Digest of the policy in force."""
+        return self.loaded.digest
+
+
+def status_of(
+    loaded: LoadedPolicy, journal: Journal, catalog: Catalog, now_ns: int, *, withheld: bool = False
+) -> PolicyStatus:
+    """Return where a policy stands."""
+    state = journal.state(loaded.name)
+    return PolicyStatus(
+        loaded=loaded,
+        state=state,
+        pending_gate=pending_gate(loaded.policy, state, now_ns),
+        violations=violations(loaded.policy, catalog.boundaries),
+        authors=authors_of(loaded, journal, catalog.home),
+        can=possible_requests(state),
+        withheld=withheld,
+    )
+
+
+def pending_approval(status: PolicyStatus, gate: str | None, actor: str, catalog: Catalog, now_ns: int) -> Approval:
+    """Return a person's yes to a gate, or to the one that is pending.
+
+    Raises:
+        TransitionError: nothing waits for it, the policy was just edited, or this person may not.
+    """
+    name, state = status.name, status.state
+    wanted = gate or status.pending_gate
+    if wanted is None:
+        why = f" ({'; '.join(status.violations)})" if status.violations else ""
+        raise TransitionError(f"{name} is {state.state}: nothing waits for approval{why}")
+    if state.digest != catalog.digest(name):
+        raise TransitionError(f"{name} was edited or removed a moment ago; look at it again")
+    if wanted not in GATES_AHEAD.get(state.state, ()):
+        raise TransitionError(f"{name} is {state.state}: its gate {wanted} cannot be approved now")
+    return give_approval(
+        status.policy, state.digest, wanted, actor, authors=status.authors, now_ns=now_ns, groups=catalog.groups
+    )
+
+
+def authors_of(loaded: LoadedPolicy, journal: Journal, home: Path) -> tuple[str, ...]:
+    """Return who wrote a policy: us while a proposal is as we wrote it, else who says so or owns the file."""
+    if loaded.digest in journal.proposed.get(loaded.name, ()):
+        return (SYSTEM,)
+    metadata = loaded.policy.metadata
+    author = metadata.author or _file_owner(home / loaded.file)
+    return tuple(dict.fromkeys(name for name in (author, metadata.owner) if name))
+
+
+def _file_owner(file: Path) -> str:
+    try:
+        return file.owner()
+    except (OSError, KeyError, NotImplementedError):
+        return ""

@@ -1,0 +1,133 @@
+"""What agents are to do: the policies where they stand in, an atomically replaced snapshot file out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from otel_perfopt.decide.allocation import Allocation
+from otel_perfopt.decide.boundary import SafetyBoundary, capped
+from otel_perfopt.decide.decision import Decision, Match, Snapshot
+from otel_perfopt.decide.digest import salt_of
+from otel_perfopt.decide.ledger import sync_folder
+from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.policy_status import PolicyStatus
+from otel_perfopt.decide.state import State
+from otel_perfopt.errors import PublishError
+
+SNAPSHOT_FILE = "snapshot.json"
+LEASE_S = 60.0
+FINDING_ANNOTATION = "perfopt.dev/finding"
+
+
+def publish(policies: PolicySet, now_ns: int, lease_s: float = LEASE_S) -> Snapshot:
+    """Write `<home>/snapshot.json` as the policies stand and return it.
+
+    The generation is the number of ledger entries it follows from, so it never goes back. While
+    the ledger cannot be written the lease is not renewed: agents fall back to baseline by themselves.
+
+    Raises:
+        PublishError: the file cannot be written; the one before stays as it was.
+    """
+    path = policies.home / SNAPSHOT_FILE
+    snapshot = snapshot_of(policies, now_ns, lease_s)
+    if not policies.healthy:
+        snapshot = _not_renewed(snapshot, path)
+    try:
+        write_atomically(path, snapshot.to_json().encode())
+    except OSError as error:
+        raise PublishError(f"cannot write {path}: {error}") from error
+    return snapshot
+
+
+def snapshot_of(policies: PolicySet, now_ns: int, lease_s: float = LEASE_S) -> Snapshot:
+    """Return what agents are to do now, without writing it."""
+    return Snapshot(
+        generation=policies.ledger.head.sequence,
+        generated_at_ns=now_ns,
+        lease_s=lease_s,
+        killed=policies.killed,
+        decisions=decisions_in_force(policies.statuses(now_ns), policies.boundaries),
+    )
+
+
+def decisions_in_force(statuses: Iterable[PolicyStatus], boundaries: Sequence[SafetyBoundary]) -> tuple[Decision, ...]:
+    """Return the decisions of policies in shadow, canary or active, each within every boundary.
+
+    A policy whose file says something else than its state is about, that a boundary forbids, or that
+    is withheld, is left out.
+    """
+    return tuple(
+        _decision(status, boundaries)
+        for status in statuses
+        if status.state.stage and status.state.digest == status.digest and not status.violations and not status.withheld
+    )
+
+
+def stage_allocation(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Allocation:
+    """Return the shares of each arm at a policy's stage: nobody in shadow, all but the hold-back when active."""
+    rollout = status.policy.spec.rollout
+    if status.state.state is State.CANARY:
+        steps = rollout.canary_steps
+        return capped(steps[min(status.state.step, len(steps)) - 1].allocation, boundaries)
+    return capped(rollout.active_allocation, boundaries) if status.state.state is State.ACTIVE else Allocation()
+
+
+def _decision(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Decision:
+    spec = status.policy.spec
+    return Decision(
+        policy=status.name,
+        digest=status.digest,
+        optimization=spec.optimize.type,
+        stage=status.state.stage,
+        allocation=stage_allocation(status, boundaries),
+        parameters=spec.optimize.parameters.published(),
+        match=Match(command=spec.match.command, tool=spec.match.tool, model=spec.match.model),
+        exclude=_exclude(status, boundaries),
+        effects=dict(spec.effects),
+        unit=spec.rollout.unit,
+        salt=salt_of(status.digest),
+        finding=status.policy.metadata.annotations.get(FINDING_ANNOTATION, ""),
+    )
+
+
+def _exclude(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Match:
+    """Return what the policy and every boundary leave out; what is denied is denied call by call."""
+    own = status.policy.spec.exclude
+    limits = [boundary.spec for boundary in boundaries]
+    return Match(
+        command=(*own.command, *(name for limit in limits for name in limit.commands.deny)),
+        tool=(*own.tool, *(name for limit in limits for name in limit.tools.deny)),
+        model=(*own.model, *(name for limit in limits for name in limit.models.deny)),
+        tool_effects=own.tool_effects,
+    )
+
+
+def _not_renewed(snapshot: Snapshot, path: Path) -> Snapshot:
+    """Return the snapshot with the time of the one before, or an expired one when that cannot be read."""
+    try:
+        renewed_ns = Snapshot.from_json(path.read_text(encoding="utf-8")).generated_at_ns
+    except (OSError, ValueError):
+        renewed_ns = 0
+    return Snapshot(snapshot.generation, renewed_ns, snapshot.lease_s, snapshot.killed, snapshot.decisions)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that readers see the old or the new content, whole, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    sync_folder(path.parent)
