@@ -9,8 +9,9 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from otel_perfopt.signal.lines import decompressed
 from otel_perfopt.signal.source import ReadProblem, ReadTally
@@ -136,7 +137,7 @@ class JsonValues:
 _BROKEN: Final = object()
 
 
-def _texts(file: BinaryIO, tally: ReadTally) -> Iterator[str]:
+def _texts(file: BufferedReader, tally: ReadTally) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     stream = decompressed(file)
     counted = 0

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final, cast
 
 from otel_perfopt.signal.source import ReadProblem, ReadTally
 
@@ -26,7 +26,7 @@ def read_lines(path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=_BUFFER_BYTES) as file:
             lines = _numbered(decompressed(file), path, tally)
             counted = 0
             for number, line in lines:
@@ -44,12 +44,13 @@ def read_lines(path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:
         tally.report(ReadProblem(str(path), number, "unreadable_file", f"cannot be read: {error.strerror or error}"))
 
 
-def decompressed(file: BinaryIO) -> io.BufferedReader:
-    """Return a buffered stream of the file's content, unpacked when it starts as gzip does."""
+def decompressed(file: io.BufferedReader) -> io.BufferedReader:
+    """Return a buffered stream of the file's content, unpacked when it starts as gzip does; `file` stays the caller's."""
     magic = file.read(2)
     file.seek(0)
-    raw = gzip.GzipFile(fileobj=file) if magic == GZIP_MAGIC else file
-    return io.BufferedReader(cast("io.RawIOBase", raw), _BUFFER_BYTES)
+    if magic != GZIP_MAGIC:
+        return file
+    return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=file)), _BUFFER_BYTES)
 
 
 def _numbered(stream: io.BufferedReader, path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:
