@@ -26,7 +26,7 @@ def read_lines(path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        with path.open("rb", buffering=_BUFFER_BYTES) as file:
+        with path.open("rb") as file:
             lines = _numbered(decompressed(file), path, tally)
             counted = 0
             for number, line in lines:

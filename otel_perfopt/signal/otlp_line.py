@@ -76,14 +76,18 @@ def attributes_of(raw: object) -> dict[str, AttributeValue]:
     """Return the attributes of OTLP's list of key and typed value; a map or list of maps becomes JSON text."""
     found: dict[str, AttributeValue] = {}
     for item in _maps(raw):
-        key, value = item.get("key"), _value(item.get("value"))
+        key, typed = item.get("key"), item.get("value")
+        # Nearly every attribute is text.
+        value = typed.get("stringValue") if isinstance(typed, dict) else None
+        if not isinstance(value, str):
+            value = _plain(_value(typed))
         if isinstance(key, str) and value is not None:
-            found[key] = _plain(value)
+            found[key] = value
     return found
 
 
 def _value(raw: object) -> Any:
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         return None
     for kind, value in raw.items():
         reader = _VALUES.get(kind)
@@ -182,13 +186,13 @@ def _moment(raw: Mapping[str, Any], field: str) -> int:
 
 
 def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _maps(value: object) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         for item in value:
-            if isinstance(item, Mapping):
+            if isinstance(item, dict):
                 yield item
 
 
