@@ -57,9 +57,10 @@ class ComparisonPlan:
     Each harm test runs at `alpha` over their number, each claim of benefit at `alpha`. `min_units` and
     `max_units` count both arms; `min_units_each` is what a benefit claim on means needs in each arm.
     Units that start in a stage's first `warmup_s` seconds count for failures, not for means.
-    The first `freeze_units` units freeze the p99 that arithmetic means are winsorised at, and the first
-    `freeze_units` baseline units the p95 that exceedances are counted against, unless `frozen` has
-    the value, by metric. `on_inconclusive` is what the life cycle will do: `revert` or `hold`.
+    In each stage the first `freeze_units` units freeze the p99 that arithmetic means are winsorised at,
+    and the first `freeze_units` baseline units the p95 that exceedances are counted against, unless
+    `frozen` has the value, by metric. `target_units` (both arms) is where intervals of means are
+    tightest; it may be any number, but must not follow the data. `on_inconclusive` is what the life cycle will do: `revert` or `hold`.
     """
 
     goal: Goal
@@ -71,6 +72,7 @@ class ComparisonPlan:
     warmup_s: float = 0.0
     min_units_each: int = 100
     freeze_units: int = 50
+    target_units: float = 500.0
     sample_ratio_alpha: float = 0.01
     frozen: Mapping[str, float] = field(default_factory=dict)
     on_inconclusive: str = "revert"
@@ -78,6 +80,8 @@ class ComparisonPlan:
     def __post_init__(self) -> None:
         if not 0.0 < self.alpha < 0.5:
             raise ValueError(f"alpha must lie between 0 and 0.5, not {self.alpha}")
+        if self.target_units <= 0.0 or self.freeze_units < 2:
+            raise ValueError("target_units must be positive and freeze_units at least 2")
         names = [guardrail.metric for guardrail in self.guardrails]
         if len(set(names)) < len(names):
             raise ValueError("each metric can be a guardrail once")

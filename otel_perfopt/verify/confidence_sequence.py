@@ -12,6 +12,7 @@ from otel_perfopt.verify.evidence import Stratum
 TARGET_UNITS = 500.0
 # Below this a stratum's variance is too loosely known to take part; it joins by its size alone, whatever it holds.
 MIN_STRATUM_UNITS = 5
+_ROUNDING = 1e-12
 
 
 class Scale(str, Enum):
@@ -51,8 +52,8 @@ class Moments:
 
     @property
     def variance(self) -> float:
-        """The sample variance; needs a count of two."""
-        return max(0.0, (self.squares - self.total * self.mean) / (self.count - 1))
+        """The sample variance; needs a count of two. Never so small that rounding would pass for an effect."""
+        return max(_ROUNDING * self.mean**2, (self.squares - self.total * self.mean) / (self.count - 1))
 
 
 @dataclass(slots=True)

@@ -89,6 +89,6 @@ def _test(kind: MetricKind, plan: ComparisonPlan, metric: str, *, absolute: bool
     if kind.test is Test.EXCEEDANCE:
         return ExceedanceTest(DifferenceTest() if absolute else RatioTest(), plan.freeze_units, frozen)
     if kind.test is Test.LOG_MEAN and not absolute:
-        return MeanTest(Scale.LOG, plan.min_units_each, kind.floor)
-    inner = MeanTest(Scale.DIFFERENCE if absolute else Scale.RATIO, plan.min_units_each)
+        return MeanTest(Scale.LOG, plan.min_units_each, kind.floor, plan.target_units)
+    inner = MeanTest(Scale.DIFFERENCE if absolute else Scale.RATIO, plan.min_units_each, target_units=plan.target_units)
     return WinsorisedTest(inner, plan.freeze_units, frozen)

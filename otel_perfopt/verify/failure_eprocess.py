@@ -118,13 +118,14 @@ def _crossing(rejected: Callable[[float], bool]) -> float:
 def _log_mixture(counts: Mapping[Stratum, tuple[int, int]], ratio: float, grid: tuple[float, ...]) -> float:
     products = [0.0] * len(grid)
     for stratum, (in_treatment, in_baseline) in counts.items():
-        for index, (up, down) in enumerate(_log_factors(stratum.allocation, ratio, grid)):
+        for index, (up, down) in enumerate(log_factors(stratum.allocation, ratio, grid)):
             products[index] += in_treatment * up + in_baseline * down
     return log_mean_exp(products)
 
 
 @lru_cache(maxsize=4096)
-def _log_factors(allocation: float, ratio: float, grid: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+def log_factors(allocation: float, ratio: float, grid: tuple[float, ...]) -> tuple[tuple[float, float], ...]:
+    """Return, for each g, what one event in treatment and one in baseline add to ln E."""
     odds = allocation * ratio
     rest = 1.0 - allocation
     shrink = [math.log((odds + rest) / (odds * g + rest)) for g in grid]

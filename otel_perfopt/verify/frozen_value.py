@@ -18,18 +18,26 @@ def quantile(values: list[float], q: float) -> float:
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
+# So many baseline units beyond it say that the frozen value no longer stands for the traffic.
+STALE_EXCEEDANCE = 0.3
+STALE_WINSORISED = 0.1
+MIN_STALE_UNITS = 30
+
+
 @dataclass(slots=True)
 class ExceedanceTest:
-    """Counts units beyond the p95 of the first `freeze_units` baseline units, which themselves are not counted.
+    """Counts units beyond the p95 of the stage's first `freeze_units` baseline units, which are not counted.
 
     Both arms' units before the freeze are left out, so that given the past every later unit exceeds the
-    frozen value with its arm's own probability, and the tests on events stay exact.
+    frozen value with its arm's own probability, and the tests on events stay exact. When the baseline
+    itself exceeds it too often, no benefit is claimed from it.
     """
 
     inner: RatioTest | DifferenceTest
     freeze_units: int
-    frozen: float | None = None
-    first: list[float] = field(default_factory=list)
+    given: float | None = None
+    frozen: dict[Stratum, float] = field(default_factory=dict)
+    first: dict[Stratum, list[float]] = field(default_factory=dict)
 
     @property
     def absolute(self) -> bool:
@@ -43,21 +51,22 @@ class ExceedanceTest:
 
     def add(self, stratum: Stratum, value: float, *, treatment: bool) -> None:
         """Count one unit, or learn the value to freeze from it."""
-        if self.frozen is not None:
-            self.inner.add(stratum, float(value > self.frozen), treatment=treatment)
+        frozen = self.given if self.given is not None else self.frozen.get(stratum)
+        if frozen is not None:
+            self.inner.add(stratum, float(value > frozen), treatment=treatment)
         elif not treatment:
-            self.first.append(value)
-            if len(self.first) >= self.freeze_units:
-                self.frozen = quantile(self.first, 0.95)
-                self.first.clear()
+            first = self.first.setdefault(stratum, [])
+            first.append(value)
+            if len(first) >= self.freeze_units:
+                self.frozen[stratum] = quantile(self.first.pop(stratum), 0.95)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the exceedances' change lies above `limit`."""
-        return self.inner.above(limit, alpha, benefit=benefit)
+        return not (benefit and self._stale()) and self.inner.above(limit, alpha, benefit=benefit)
 
     def below(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the exceedances' change lies below `limit`."""
-        return self.inner.below(limit, alpha, benefit=benefit)
+        return not (benefit and self._stale()) and self.inner.below(limit, alpha, benefit=benefit)
 
     def log_e(self, limit: float, *, above: bool) -> float:
         """Return the evidence of the test on events."""
@@ -67,19 +76,26 @@ class ExceedanceTest:
         """Return the change of the exceedances."""
         return self.inner.interval(alpha, benefit=benefit)
 
+    def _stale(self) -> bool:
+        _, exceeded, _, units = self.inner.outcomes.totals
+        return units >= MIN_STALE_UNITS and exceeded > STALE_EXCEEDANCE * units
+
 
 @dataclass(slots=True)
 class WinsorisedTest:
-    """Means of values cut at the p99 of the first `freeze_units` units of both arms.
+    """Means of values cut at the p99 of the stage's first `freeze_units` units of both arms.
 
     Both arms feed the frozen value and both are cut at it from the first unit on, so that neither is
-    favoured when the arms do not differ. Until it is frozen nothing is said.
+    favoured when the arms do not differ. Until it is frozen nothing is said; nor where so many
+    baseline units are cut that the means no longer say anything.
     """
 
     inner: MeanTest
     freeze_units: int
-    frozen: float | None = None
-    first: list[tuple[Stratum, float, bool]] = field(default_factory=list)
+    given: float | None = None
+    frozen: dict[Stratum, float] = field(default_factory=dict)
+    first: dict[Stratum, list[tuple[float, bool]]] = field(default_factory=dict)
+    cut: dict[Stratum, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def absolute(self) -> bool:
@@ -93,16 +109,17 @@ class WinsorisedTest:
 
     def add(self, stratum: Stratum, value: float, *, treatment: bool) -> None:
         """Count one unit's winsorised value, or keep it until there is something to winsorise at."""
-        if self.frozen is not None:
-            self.inner.add(stratum, min(value, self.frozen), treatment=treatment)
+        frozen = self.given if self.given is not None else self.frozen.get(stratum)
+        if frozen is not None:
+            self._count(stratum, value, frozen, treatment=treatment)
             return
-        self.first.append((stratum, value, treatment))
-        if len(self.first) < self.freeze_units:
-            return
-        self.frozen = quantile([kept for _, kept, _ in self.first], 0.99)
-        for kept_stratum, kept, kept_treatment in self.first:
-            self.inner.add(kept_stratum, min(kept, self.frozen), treatment=kept_treatment)
-        self.first.clear()
+        first = self.first.setdefault(stratum, [])
+        first.append((value, treatment))
+        if len(first) >= self.freeze_units:
+            del self.first[stratum]
+            frozen = self.frozen[stratum] = quantile([kept for kept, _ in first], 0.99)
+            for kept, kept_treatment in first:
+                self._count(stratum, kept, frozen, treatment=kept_treatment)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the means' change lies above `limit`."""
@@ -118,3 +135,12 @@ class WinsorisedTest:
     def interval(self, alpha: float, *, benefit: bool) -> Interval | None:
         """Return the change of the means."""
         return self.inner.interval(alpha, benefit=benefit)
+
+    def _count(self, stratum: Stratum, value: float, frozen: float, *, treatment: bool) -> None:
+        self.inner.add(stratum, min(value, frozen), treatment=treatment)
+        if treatment:
+            return
+        cut, units = self.cut.get(stratum, (0, 0))
+        cut, units = self.cut[stratum] = (cut + (value > frozen), units + 1)
+        if units >= MIN_STALE_UNITS and cut > STALE_WINSORISED * units:
+            self.inner.muted.add(stratum)

@@ -134,12 +134,14 @@ class DifferenceTest:
 
 @dataclass(slots=True)
 class MeanTest:
-    """Means by the asymptotic confidence sequence on one scale."""
+    """Means by the asymptotic confidence sequence on one scale; strata in `muted` are not used."""
 
     scale: Scale
     min_units_each: int
     floor: float = 0.0
+    target_units: float = 500.0
     moments: ArmMoments = field(default_factory=ArmMoments)
+    muted: set[Stratum] = field(default_factory=set)
 
     @property
     def absolute(self) -> bool:
@@ -160,12 +162,12 @@ class MeanTest:
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the effect exceeds `limit`."""
         found = self._contrast(benefit=benefit)
-        return found is not None and found.estimate - _radius(found, alpha) > self._scaled(limit)
+        return found is not None and found.estimate - self._radius(found, alpha) > self._scaled(limit)
 
     def below(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the effect falls short of `limit`."""
         found = self._contrast(benefit=benefit)
-        return found is not None and found.estimate + _radius(found, alpha) < self._scaled(limit)
+        return found is not None and found.estimate + self._radius(found, alpha) < self._scaled(limit)
 
     def log_e(self, limit: float, *, above: bool) -> None:
         """Return nothing: the interval is the evidence."""
@@ -175,14 +177,14 @@ class MeanTest:
         found = self._contrast(benefit=benefit)
         if found is None:
             return None
-        reach = _radius(found, alpha)
+        reach = self._radius(found, alpha)
         ends = [found.estimate, found.estimate - reach, found.estimate + reach]
         if not self.absolute:
             ends = [math.expm1(min(end, LARGEST_LOG)) for end in ends]
         return Interval(ends[0], ends[1], ends[2], level=1.0 - 2 * alpha)
 
     def _contrast(self, *, benefit: bool) -> Contrast | None:
-        found = contrast(self.moments, self.scale, _balanced if benefit else _any)
+        found = contrast(self.moments, self.scale, self._balanced if benefit else self._heard)
         least = self.min_units_each if benefit else MIN_HARM_UNITS
         return found if found is not None and min(found.treatment, found.baseline) >= least else None
 
@@ -191,17 +193,14 @@ class MeanTest:
             return limit
         return math.log1p(limit) if limit > -1.0 else -math.inf
 
+    def _radius(self, found: Contrast, alpha: float) -> float:
+        return radius(found.variance, found.units, alpha, self.target_units)
 
-def _radius(found: Contrast, alpha: float) -> float:
-    return radius(found.variance, found.units, alpha)
+    def _heard(self, stratum: Stratum) -> bool:
+        return stratum not in self.muted
 
-
-def _any(_stratum: Stratum) -> bool:
-    return True
-
-
-def _balanced(stratum: Stratum) -> bool:
-    return BALANCED[0] <= stratum.allocation <= BALANCED[1]
+    def _balanced(self, stratum: Stratum) -> bool:
+        return BALANCED[0] <= stratum.allocation <= BALANCED[1] and stratum not in self.muted
 
 
 @dataclass(slots=True)

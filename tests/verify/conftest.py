@@ -1,0 +1,23 @@
+"""The simulator of the benchmark serves the tests too."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def simulation() -> ModuleType:
+    """Return the module `benchmarks/verdicts.py`."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "verdicts.py"
+    spec = importlib.util.spec_from_file_location("perfopt_benchmark_verdicts", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
