@@ -99,7 +99,8 @@ class RecordedSource:
         seen_any = False
         for folder, folders, files in os.walk(path, onerror=self._unreadable):
             folders.sort()
-            for file in sorted(files):
+            # A session tells which call started a subagent, so it is read before the subagent's own file.
+            for file in sorted(files, key=lambda name: (name.startswith("agent-"), name)):
                 if _is_candidate(file):
                     seen_any = True
                     yield Path(folder, file)

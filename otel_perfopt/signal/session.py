@@ -12,6 +12,7 @@ from otel_perfopt.signal.source import ReadProblem, ReadTally
 from otel_perfopt.signal.tool_answer import note_answer
 from otel_perfopt.signal.turn import MAIN_THREAD, Thread, ToolUse, Turn
 
+RECORD_START: Final = '{"parentUuid"'
 SUBAGENT_NAME: Final = "subagent"
 SYNTHETIC_MODEL: Final = "<synthetic>"
 _SUBAGENT_TOOLS: Final = frozenset({"Task", "Agent"})
@@ -72,6 +73,10 @@ class Session:
         if kind not in _IGNORED:
             self._report_once(f"unknown_record {kind!r}"[:80], line, f"lines of type {kind!r} are not understood")
         return None
+
+    def join(self, turn: Turn) -> None:
+        """Put what follows into `turn`, whose own file is another."""
+        self._turn = turn
 
     def finish(self) -> Turn | None:
         """Return the turn that the end of the file ends."""

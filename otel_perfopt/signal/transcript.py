@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from otel_perfopt.signal.json_lines import read_json_lines
 from otel_perfopt.signal.record import SpanRecord
 from otel_perfopt.signal.seen import SeenIds
-from otel_perfopt.signal.session import Session
+from otel_perfopt.signal.session import RECORD_START, Session
 from otel_perfopt.signal.source import ReadTally
+from otel_perfopt.signal.subagent_file import include_subagents
 from otel_perfopt.signal.turn import Turn
 from otel_perfopt.signal.turn_spans import turn_spans
-
-RECORD_START: Final = '{"parentUuid"'
 
 
 class TranscriptSource:
@@ -53,6 +51,7 @@ class TranscriptSource:
         self._tally.files += 1
         previous_input: int | None = 0
         for turn in self._turns(path):
+            include_subagents(turn, path, self._tally, self._is_new)
             spans, previous_input = turn_spans(turn, str(path), previous_input, self._is_new)
             self._tally.spans += len(spans)
             yield spans

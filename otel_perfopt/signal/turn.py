@@ -82,12 +82,12 @@ class Message:
 
 @dataclass(slots=True)
 class Thread:
-    """The main conversation, or one subagent: `last_ns` is when it last heard something."""
+    """The main conversation, or one subagent: `last_ns` is when it last heard something, `path` its own file if any."""
 
     key: str
     last_ns: int
     parent_call: str = ""
-    prompt_digest: str = ""
+    path: str = ""
 
 
 @dataclass(slots=True)

@@ -114,7 +114,14 @@ class _Writer:
         error = _FAILED_COMMANDS if outcome == "failed" else None
         times = (turn.start_ns, turn.end_ns)
         return self._span(
-            self._root, "", turn.name, times=times, attributes=attributes, line=turn.line, error=error, events=events
+            self._root,
+            "",
+            turn.name,
+            times=times,
+            attributes=attributes,
+            place=(MAIN_THREAD, turn.line),
+            error=error,
+            events=events,
         )
 
     def inference(self, message: Message, resent: int | None) -> SpanRecord:
@@ -146,7 +153,7 @@ class _Writer:
             name,
             times=(message.start_ns, message.end_ns),
             attributes=attributes,
-            line=message.line,
+            place=(message.thread, message.line),
             error=message.error_type,
         )
 
@@ -157,7 +164,12 @@ class _Writer:
             attributes[names.GEN_AI_REQUEST_MODEL] = message.model
         identity = _hex(f"thinking {message.message_id} {number}", 8)
         return self._span(
-            identity, _message_id(message), "thinking", times=(start, end), attributes=attributes, line=line
+            identity,
+            _message_id(message),
+            "thinking",
+            times=(start, end),
+            attributes=attributes,
+            place=(message.thread, line),
         )
 
     def tool(self, tool: ToolUse, start_ns: int) -> SpanRecord:
@@ -192,12 +204,24 @@ class _Writer:
         name = f"{names.OPERATION_EXECUTE_TOOL} {tool.name}"
         times = (start_ns, end_ns)
         parent = self._parent(tool.thread)
-        return self._span(_tool_id(tool), parent, name, times=times, attributes=attributes, line=tool.line, error=error)
+        return self._span(
+            _tool_id(tool),
+            parent,
+            name,
+            times=times,
+            attributes=attributes,
+            place=(tool.thread, tool.line),
+            error=error,
+        )
 
     def _parent(self, thread: str) -> str:
         caller = self._turn.threads[thread].parent_call if thread in self._turn.threads else ""
         tool = self._turn.tools.get(caller)
         return _tool_id(tool) if tool is not None else self._root
+
+    def _file(self, thread: str) -> str:
+        known = self._turn.threads.get(thread)
+        return known.path if known is not None and known.path else self._path
 
     def _span(
         self,
@@ -207,7 +231,7 @@ class _Writer:
         *,
         times: tuple[int, int],
         attributes: dict[str, Any],
-        line: int,
+        place: tuple[str, int],
         error: str | None = None,
         events: tuple[SpanEvent, ...] = (),
     ) -> SpanRecord:
@@ -226,7 +250,7 @@ class _Writer:
             events=events,
             scope=names.INSTRUMENTATION_SCOPE,
             error_type=error,
-            location=f"{self._path}:{line}",
+            location=f"{self._file(place[0])}:{place[1]}",
         )
 
 
