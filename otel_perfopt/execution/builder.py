@@ -30,8 +30,12 @@ def executions_of(spans: Iterable[SpanRecord]) -> list[Execution]:
     for span in spans:
         traces.setdefault(span.trace_id, []).append(span)
     runs = [run for trace in traces.values() for run in _Trace.of(trace).executions()]
-    runs.sort(key=lambda run: (run.command.start_ns, run.trace_id, run.command.span_id))
+    runs.sort(key=_order)
     return runs
+
+
+def _order(run: Execution) -> tuple[int, str, str, str]:
+    return run.command.start_ns, run.trace_id, run.command.span_id, run.steps[0].span_id if run.steps else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ def split_runs(tree: TraceTree, kinds: dict[str, StepKind]) -> dict[str, list[st
     runs: dict[str, list[str]] = {}
     for span_id in tree.order:
         runs.setdefault(homes[span_id], []).append(span_id)
-    commands = sorted((root for root in runs if kinds[root] is StepKind.COMMAND), key=lambda r: tree.spans[r].start_ns)
+    found = [root for root in runs if kinds[root] is StepKind.COMMAND]
+    commands = sorted(found, key=lambda root: (tree.spans[root].start_ns, root))
     if commands and len(commands) < len(runs):
         _join_commands(tree, kinds, runs, homes, commands)
     return runs
