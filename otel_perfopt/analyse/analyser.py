@@ -2,74 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.analyse.cache_break import CacheBreak
 from otel_perfopt.analyse.context_growth import ContextGrowth
+from otel_perfopt.analyse.context_pressure import ContextPressure
 from otel_perfopt.analyse.detector import Detector
 from otel_perfopt.analyse.error_cost import ErrorCost
+from otel_perfopt.analyse.error_loss import ErrorLoss
+from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.analyse.hotspot import Hotspot
+from otel_perfopt.analyse.n_plus_one import NPlusOne
 from otel_perfopt.analyse.next_steps import NextStepCounts
+from otel_perfopt.analyse.notes import notes_of
+from otel_perfopt.analyse.opportunity import OpportunityDetector
+from otel_perfopt.analyse.over_thinking import OverThinking
+from otel_perfopt.analyse.overlap_use import OverlapUse
+from otel_perfopt.analyse.ranking import ranked
+from otel_perfopt.analyse.repeat_use import RepeatUse
+from otel_perfopt.analyse.repeated_call import RepeatedCall
+from otel_perfopt.analyse.reread import Reread
+from otel_perfopt.analyse.resent_context import ResentContext
+from otel_perfopt.analyse.sequence import Sequence
+from otel_perfopt.analyse.serial_independent import SerialIndependent
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.source import ExecutionSource
+from otel_perfopt.signal.source import ReadTally
 
-DetectorFactory = Callable[[], Detector]
+DetectorFactory = Callable[[int], Detector]
 
-# One entry a detector: a new one is added here, and nowhere else.
-DETECTORS: tuple[DetectorFactory, ...] = ()
+# One entry a detector, made with the seed: a new one is added here, and nowhere else.
+DETECTORS: tuple[DetectorFactory, ...] = (
+    Hotspot,
+    RepeatedCall,
+    Reread,
+    SerialIndependent,
+    NPlusOne,
+    ResentContext,
+    CacheBreak,
+    ContextPressure,
+    OverThinking,
+    ErrorLoss,
+    Sequence,
+)
 
 
-def analyse(source: ExecutionSource, *, detectors: Sequence[DetectorFactory] = DETECTORS, seed: int = 0) -> Analysis:
+def analyse(source: ExecutionSource, *, detectors: Iterable[DetectorFactory] = DETECTORS, seed: int = 0) -> Analysis:
     """Read `source` once, in bounded memory, and return what was found.
 
-    `seed` decides the bootstrap's draws: the same input and seed give the same analysis.
+    `seed` decides the bootstrap's draws: the same input and seed give the same analysis. Savings
+    are always predicted, whatever `detectors` are asked for beside that.
     """
     analyser = Analyser(detectors, seed=seed)
     for execution in source.executions():
         analyser.observe(execution)
-    return analyser.result(source)
+    return analyser.result(source.tally)
 
 
 class Analyser:
     """Everything that looks at each run once."""
 
-    def __init__(self, detectors: Sequence[DetectorFactory], *, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, detectors: Iterable[DetectorFactory] = DETECTORS, *, seed: int = 0) -> None:
         self._totals = Totals()
         self._usage = UsageTable()
         self._context = ContextGrowth()
+        self._overlap = OverlapUse()
+        self._repeats = RepeatUse()
         self._errors = ErrorCost()
         self._next = NextStepCounts()
         self._typical = TypicalRun()
-        self._detectors = [make() for make in detectors]
+        self._opportunities = OpportunityDetector(seed)
+        self._detectors: tuple[Detector, ...] = (self._opportunities, *(make(seed) for make in detectors))
+        self._observers: tuple[Callable[[Execution], None], ...] = (
+            self._totals.observe,
+            self._usage.observe,
+            self._context.observe,
+            self._overlap.observe,
+            self._repeats.observe,
+            self._errors.observe,
+            self._next.observe,
+            self._typical.observe,
+            *(detector.observe for detector in self._detectors),
+        )
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        for section in (self._totals, self._usage, self._context, self._errors, self._next, self._typical):
-            section.observe(execution)
-        for detector in self._detectors:
-            detector.observe(execution)
+        for observe in self._observers:
+            observe(execution)
 
-    def result(self, source: ExecutionSource) -> Analysis:
-        """Return what all runs together say."""
-        totals = self._totals
-        findings = [finding for detector in self._detectors for finding in detector.findings()]
+    def result(self, tally: ReadTally) -> Analysis:
+        """Return what all runs observed so far say."""
+        totals, usage = self._totals, self._usage
+        opportunities = self._opportunities.opportunities()
         return Analysis(
-            tally=input_tally(source.tally),
+            tally=input_tally(tally),
             window_ns=totals.window_ns(),
             counts=totals.counts(),
-            commands=self._usage.commands(),
-            models=self._usage.models(),
-            tools=self._usage.tools(),
+            commands=usage.commands(),
+            models=usage.models(),
+            tools=usage.tools(),
             tokens=totals.tokens,
             cost_usd=totals.cost_usd,
-            time_shares=self._usage.time_shares(),
-            thinking=self._usage.thinking(totals.tokens),
+            time_shares=usage.time_shares(),
+            thinking=usage.thinking(totals.tokens),
             context=self._context.result(),
+            parallelism=self._overlap.result(),
+            repetition=self._repeats.result(),
             errors=self._errors.result(),
             next_steps=self._next.result(),
             waterfall=self._typical.result(),
-            findings=tuple(findings),
+            opportunities=opportunities,
+            findings=self._findings(totals.window_ns()),
+            notes=self._notes(),
         )
+
+    def _findings(self, window_ns: tuple[int, int] | None) -> tuple[Finding, ...]:
+        found = [finding for detector in self._detectors for finding in detector.findings()]
+        return ranked([replace(finding, window_ns=window_ns or (0, 0)) for finding in found])
+
+    def _notes(self) -> tuple[str, ...]:
+        return notes_of(self._totals.counts(), self._usage.tools())

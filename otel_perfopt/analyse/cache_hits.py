@@ -1,0 +1,46 @@
+"""What a result cache would have answered: a run's repeats in, hits within the time to live and false hits out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from otel_perfopt.execution.model import Step
+from otel_perfopt.execution.repetition import Repeat
+
+TTL_S = 300.0
+MAX_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit:
+    """A call a cache would have answered; `false` says that the answer would have been another one."""
+
+    step: Step
+    false: bool
+
+
+class CacheHits:
+    """Imagines a cache with the given time to live, kept by conversation and emptied by whatever may write."""
+
+    def __init__(self, ttl_s: float = TTL_S) -> None:
+        self._ttl_ns = round(ttl_s * 1e9)
+        # When the result that a hit would have given was read: hits do not prolong it.
+        self._read_ns: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def observe(self, repeats: Iterable[Repeat], *, timed: bool) -> list[CacheHit]:
+        """Return the hits among a run's repeats; without a clock every safe repeat is one."""
+        hits: list[CacheHit] = []
+        for repeat in repeats:
+            step, earlier = repeat.step, repeat.earlier
+            if not repeat.safe or (timed and earlier.end_ns > step.start_ns):
+                continue
+            read_ns = self._read_ns.get((earlier.trace_id, earlier.span_id), earlier.end_ns)
+            if timed and step.start_ns - read_ns > self._ttl_ns:
+                continue
+            self._read_ns[step.trace_id, step.span_id] = read_ns
+            if len(self._read_ns) > MAX_REMEMBERED:
+                self._read_ns.popitem(last=False)
+            hits.append(CacheHit(step, false=repeat.same_result is False))
+        return hits

@@ -1,0 +1,60 @@
+"""One run with what is derived from it, each derived once: an `Execution` in, its tree, order and data flow out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from otel_perfopt.execution.critical_path import critical_path
+from otel_perfopt.execution.data_flow import dependencies
+from otel_perfopt.execution.model import Execution, Step, StepKind
+from otel_perfopt.execution.schedule import Changes, ReplayedRun, replay
+from otel_perfopt.execution.step_tree import StepTree, step_tree
+
+
+class RunView:
+    """A run and, once somebody asks, its step tree, its tool calls and which of them needs which."""
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+
+    @cached_property
+    def tree(self) -> StepTree:
+        """The run's steps as a tree."""
+        return step_tree(self.execution)
+
+    @cached_property
+    def depends(self) -> Mapping[str, frozenset[str]]:
+        """By tool span id the earlier tool span ids it depends on."""
+        return dependencies(self.execution)
+
+    @cached_property
+    def tools(self) -> tuple[Step, ...]:
+        """The run's tool calls in order of start."""
+        return self.execution.of_kind(StepKind.TOOL)
+
+    @cached_property
+    def replies(self) -> Mapping[str, tuple[Step, ...]]:
+        """By inference span id the tool calls its reply asked for, where that is known."""
+        asked: dict[str, list[Step]] = {}
+        for step in self.tools:
+            if step.requested_by:
+                asked.setdefault(step.requested_by, []).append(step)
+        return {span_id: tuple(steps) for span_id, steps in asked.items()}
+
+    @cached_property
+    def critical_ns(self) -> Mapping[str, int]:
+        """By span id the time the run's end waited on that step itself."""
+        waited: Counter[str] = Counter()
+        for segment in critical_path(self.execution, self.tree):
+            waited[segment.step.span_id] += segment.length_ns
+        return waited
+
+    def waited_ns(self, steps: Iterable[Step]) -> int:
+        """Return the time on the critical path that these steps have together: no speed-up of them saves more."""
+        return sum(self.critical_ns.get(step.span_id, 0) for step in steps)
+
+    def replay(self, changes: Changes) -> ReplayedRun:
+        """Return the run as it would have been with `changes`."""
+        return replay(self.execution, changes, tree=self.tree, depends=self.depends)

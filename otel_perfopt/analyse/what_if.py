@@ -1,0 +1,154 @@
+"""What each optimization would have changed in a recorded run: a `RunView` in, `WhatIf`s for the replay out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from otel_perfopt.analyse.cache_hits import CacheHits
+from otel_perfopt.analyse.run_view import RunView
+from otel_perfopt.execution.data_flow import independent_adjacent_pairs
+from otel_perfopt.execution.model import Step, Target, ToolEffects
+from otel_perfopt.execution.repetition import Repetitions
+from otel_perfopt.execution.schedule import Changes
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """One optimization on one target in one run.
+
+    `changes` is what it would have done; `bound_ns` is what the best conceivable one of its kind
+    could save; `calls` are the tool calls it would have helped (none: only the bound is of interest).
+    """
+
+    target: Target
+    changes: Changes
+    bound_ns: int
+    calls: tuple[Step, ...] = ()
+
+
+class WhatIfRule(Protocol):
+    """How one optimization is imagined; `upper_bound` marks one whose saving needs luck or the model's help."""
+
+    @property
+    def optimization(self) -> str:
+        """The optimization's type."""
+        ...
+
+    @property
+    def upper_bound(self) -> bool:
+        """Whether the saving is a bound and no prediction."""
+        ...
+
+    def imagine(self, run: RunView) -> Sequence[WhatIf]:
+        """Return what would have been different in the run, by target; each run is shown once, in order."""
+        ...
+
+
+class ToolCacheRule:
+    """A repeated read of the same conversation is answered at once, within five minutes and with no write since.
+
+    Calls whose recorded result differs from the earlier one are not counted as saved.
+    """
+
+    optimization = "tool_cache"
+    upper_bound = False
+
+    def __init__(self) -> None:
+        self._repetitions = Repetitions()
+        self._cache = CacheHits()
+
+    def imagine(self, run: RunView) -> Sequence[WhatIf]:
+        """Return one what-if for each read-only tool that was called; the bound is all its calls for nothing."""
+        execution = run.execution
+        repeats = self._repetitions.observe(execution).repeats
+        hits: dict[str, list[Step]] = {}
+        for hit in self._cache.observe(repeats, timed=execution.timed):
+            if not hit.false:
+                hits.setdefault(hit.step.name, []).append(hit.step)
+        names = {step.name for step in run.tools if step.effects is ToolEffects.READ}
+        return [_cached(run, name, hits.get(name, [])) for name in sorted(names)]
+
+
+def _cached(run: RunView, name: str, hits: list[Step]) -> WhatIf:
+    changes = Changes(durations_ns={step.span_id: 0 for step in hits})
+    reads = [step for step in run.tools if step.name == name and step.effects is ToolEffects.READ]
+    return WhatIf(Target(tool=name), changes, run.waited_ns(reads), tuple(hits))
+
+
+class ParallelToolsRule:
+    """The read-only calls of one reply start together; writes keep their order and are barriers."""
+
+    optimization = "parallel_tools"
+    upper_bound = False
+
+    def imagine(self, run: RunView) -> Sequence[WhatIf]:
+        """Return one what-if for the run's command."""
+        several = {reply: calls for reply, calls in run.replies.items() if len(calls) > 1}
+        helped = {reply: serial_reads(calls) for reply, calls in several.items()}
+        replies = frozenset(reply for reply, calls in helped.items() if len(calls) > 1)
+        if not several:
+            return ()
+        target = Target(command=run.execution.command.name)
+        calls = tuple(step for reply in sorted(replies) for step in helped[reply])
+        bound_ns = run.replay(_perfect_overlap(several.values())).saved_ns
+        return (WhatIf(target, Changes(parallel_replies=replies), bound_ns, calls),)
+
+
+class PreloadRule:
+    """A read-only call that uses nothing of the one before it starts together with that one.
+
+    A bound: it supposes that call and arguments were known by then, as they would be had the model
+    asked for both at once.
+    """
+
+    optimization = "preload"
+    upper_bound = True
+
+    def imagine(self, run: RunView) -> Sequence[WhatIf]:
+        """Return one what-if for the run's command."""
+        starts: dict[str, str] = {}
+        pairs = independent_pairs(run)
+        for first, second in pairs:
+            # A chain of independent calls all start where the first of them was asked for.
+            starts[second.span_id] = starts.get(first.span_id) or first.requested_by
+        if not starts:
+            return ()
+        calls = tuple(second for _, second in pairs)
+        target = Target(command=run.execution.command.name)
+        return (WhatIf(target, Changes(starts_after=starts), run.waited_ns(calls), calls),)
+
+
+def serial_reads(calls: Sequence[Step]) -> list[Step]:
+    """Return the read-only calls of one reply that take part in a wait for one another, none if they all overlapped.
+
+    A wait is a read that began only after another read of the same reply had ended, with no call
+    that may write in between.
+    """
+    waited: dict[str, Step] = {}
+    group: list[Step] = []
+    for step in sorted(calls, key=lambda call: (call.start_ns, call.end_ns)):
+        if step.effects is not ToolEffects.READ:
+            group = []
+            continue
+        before = [earlier for earlier in group if earlier.end_ns <= step.start_ns]
+        if before:
+            waited |= {earlier.span_id: earlier for earlier in before} | {step.span_id: step}
+        group.append(step)
+    return list(waited.values())
+
+
+def independent_pairs(run: RunView) -> list[tuple[Step, Step]]:
+    """Return adjacent read-only calls of different, known replies of which the second uses nothing of the first."""
+    pairs = independent_adjacent_pairs(run.execution, run.depends)
+    return [(first, second) for first, second in pairs if first.requested_by and second.requested_by]
+
+
+def _perfect_overlap(replies: Iterable[tuple[Step, ...]]) -> Changes:
+    # Of each reply's calls only the longest takes time.
+    durations: dict[str, int] = {}
+    for calls in replies:
+        longest = max(calls, key=lambda step: step.duration_s)
+        durations |= {step.span_id: 0 for step in calls if step is not longest}
+    return Changes(durations_ns=durations)
