@@ -139,7 +139,7 @@ def _call(tool: Tool, function: FunctionType, args: tuple[Any, ...], kwargs: dic
         return function(*args, **kwargs)
     inside = tool.inside.set(True)
     try:
-        interceptor = _interceptor
+        interceptor = _interceptor_for(call)
         if interceptor is None:
             return execute(call)
         attempt = Attempt(call, execute)
@@ -160,7 +160,7 @@ async def _call_async(tool: Tool, function: FunctionType, args: tuple[Any, ...],
         return await function(*args, **kwargs)
     inside = tool.inside.set(True)
     try:
-        interceptor = _interceptor
+        interceptor = _interceptor_for(call)
         if interceptor is None:
             return await execute_async(call)
         attempt = AsyncAttempt(call, execute_async)
@@ -173,6 +173,15 @@ async def _call_async(tool: Tool, function: FunctionType, args: tuple[Any, ...],
         return await attempt.plain()
     finally:
         _reset(tool, inside)
+
+
+def _interceptor_for(call: ToolCall) -> Interceptor | None:
+    """Return who stands in the way of this call.
+
+    A tool that calls another one goes the plain way, unless a model asked for the inner call: a
+    write that reads first must read what is there now.
+    """
+    return _interceptor if call.requested is not None or _current.get() is None else None
 
 
 def _reset(tool: Tool, token: Token[bool]) -> None:

@@ -30,6 +30,11 @@ def capture_content(on: bool) -> None:
     _capture_content = on
 
 
+def captures_content() -> bool:
+    """Tell whether content is put on spans."""
+    return _capture_content
+
+
 def start(call: ToolCall) -> Span:
     """Start the call's span, in the present context or, for a command nobody declared, under its span; never raises."""
     try:

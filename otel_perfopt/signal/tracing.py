@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import Any
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.faults import fault
 
 _tracer: Tracer | None = None
+_first_use: Callable[[], None] | None = None
 
 
 def use_provider(provider: TracerProvider | None) -> None:
@@ -23,20 +24,34 @@ def use_provider(provider: TracerProvider | None) -> None:
     _tracer = None if provider is None else provider.get_tracer(c.INSTRUMENTATION_SCOPE)
 
 
+def on_first_use(prepare: Callable[[], None] | None) -> None:
+    """Have `prepare` called once, before the next span: what is costly need not be set up in a process without any."""
+    global _first_use  # noqa: PLW0603 - see above
+    _first_use = prepare
+
+
 def tracer() -> Tracer:
     """Return the tracer of this package."""
-    global _tracer  # noqa: PLW0603 - see above
+    global _tracer, _first_use  # noqa: PLW0603 - see above
+    if _first_use is not None:
+        prepare, _first_use = _first_use, None
+        prepare()
     if _tracer is None:
         _tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE)
     return _tracer
 
 
 def start_span(
-    name: str, attributes: Mapping[str, Any], context: Context | None = None, start_ns: int | None = None
+    name: str,
+    attributes: Mapping[str, Any],
+    context: Context | None = None,
+    start_ns: int | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
 ) -> Span:
     """Start a span; a fault gives the invalid span, on which everything is a no-op."""
     try:
-        return tracer().start_span(name, context, attributes=attributes, start_time=start_ns)
+        return tracer().start_span(name, context, kind, attributes, start_time=start_ns)
     except Exception as error:
         fault("span start", error)
         return INVALID_SPAN

@@ -1,0 +1,201 @@
+"""The wiring of the agent side: settings in, an instrumented process out; everything can be undone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+
+from otel_perfopt.settings import AgentSettings
+from otel_perfopt.signal import discovery, implicit, model_calls, openai_chat, tool_calls, tool_span, tools, tracing
+from otel_perfopt.signal.command_span import around_command
+from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.interception import Interception, intercept
+from otel_perfopt.signal.taken_over import proxied, release_tool, take_tool
+from otel_perfopt.signal.targets import Target, Targets
+from otel_perfopt.signal.tool_calls import around_tool
+from otel_perfopt.signal.trampoline import kind_of
+
+_FIELDS = {field.name for field in dataclasses.fields(AgentSettings)}
+
+
+class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base has no types
+    """`instrument()` once, `uninstrument()` takes everything back; neither raises.
+
+    Options are the fields of `AgentSettings` (`home`, `tools`, `commands`, `effects`, …), which win over
+    the environment; `settings` replaces both. `tracer_provider` is used instead of the global one.
+    With `lazy`, providers and threads are set up at the first span and not before.
+    """
+
+    _undo: list[Callable[[], object]]
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return nothing: it works beside any library, and imports none for its sake."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._undo = []
+        try:
+            settings = _settings(kwargs)
+            if settings.enabled:
+                self._set_up(settings, kwargs.get("tracer_provider"), lazy=bool(kwargs.get("lazy")))
+        except Exception as error:
+            fault("instrument", error)
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        undo, self._undo = getattr(self, "_undo", []), []
+        for step in reversed(undo):
+            _attempt(step)
+
+    def _set_up(self, settings: AgentSettings, provider: Any, *, lazy: bool) -> None:
+        tool_span.capture_content(settings.capture_content)
+        tools.declare_effects(settings.effects)
+        implicit.use(implicit.ImplicitCommands(settings.idle_s))
+        self._undo.append(implicit.commands().close_all)
+        self._undo.append(model_calls.forget_conversations)
+        self._start_openai()
+        self._start_targets(settings.commands, self._take_command)
+        self._start_targets(settings.tools, self._take_tool)
+        if settings.discover_tools:
+            discovery.discover(self._taken)
+        self._undo.append(discovery.stop)
+        prepare = _once(lambda: self._activate(settings, provider))
+        if lazy:
+            tracing.on_first_use(prepare)
+            self._undo.append(lambda: tracing.on_first_use(None))
+        else:
+            prepare()
+
+    def _activate(self, settings: AgentSettings, provider: Any) -> None:
+        """Set up what costs something: the SDK's processors and the runtime that follows the snapshot."""
+        try:
+            from otel_perfopt.signal.provider import TelemetryPipeline  # noqa: PLC0415 - the SDK comes with it
+
+            pipeline = TelemetryPipeline(settings, provider)
+            self._undo.append(pipeline.stop)
+            pipeline.start()
+            discovery.before_discovery(pipeline.settle)
+        except Exception as error:
+            fault("telemetry", error)
+        try:
+            from otel_perfopt.act import runtime  # noqa: PLC0415 - a fault in it must leave plain calls
+
+            interceptor = runtime.install(settings)
+            self._undo.append(interceptor.close)
+            tool_calls.set_interceptor(interceptor)
+            self._undo.append(lambda: tool_calls.set_interceptor(None))
+        except Exception as error:
+            fault("runtime", error)
+
+    def _start_openai(self) -> None:
+        import wrapt  # noqa: PLC0415 - post-import hooks
+
+        undo = self._undo  # a later `instrument` has another list, and hooks of its own
+
+        def imported(module: object) -> None:
+            try:
+                if self._undo is undo:
+                    self._undo.extend(interception.undo for interception in openai_chat.instrument_module(module))
+            except Exception as error:
+                fault("openai", error)
+
+        for name in openai_chat.MODULES:
+            wrapt.register_post_import_hook(imported, name)
+
+    def _start_targets(self, names: tuple[str, ...], take: Callable[[Target], None]) -> None:
+        if names:
+            targets = Targets(names, take)
+            self._undo.append(targets.stop)
+            targets.start()
+            discovery.before_discovery(targets.resolve)
+
+    def _take_command(self, target: Target) -> None:
+        function = target.plain_function()
+        if function is not None:
+            interception = intercept(function, around_command(kind_of(function), target.name.alias))
+            if interception is not None:
+                self._undo.append(interception.undo)
+                return
+        self._replace(target, around_command(kind_of(target.value), target.name.alias))
+
+    def _take_tool(self, target: Target) -> None:
+        function, name = target.plain_function(), target.name.alias or target.attribute
+        if function is not None:
+            interception = take_tool(function, name)
+            if interception is not None:
+                self._taken(interception)
+            return
+        tool = tools.register(tools.describe(name, target.value))
+        self._undo.append(lambda: tools.forget(tool))
+        self._replace(target, around_tool(tool, kind_of(target.value)))
+
+    def _taken(self, interception: Interception) -> None:
+        def undo() -> None:
+            interception.undo()
+            release_tool(interception.function())
+
+        self._undo.append(undo)
+
+    def _replace(self, target: Target, around: Any) -> None:
+        """Put a proxy where a callable that is no plain function hangs; references made before keep the old one."""
+        if not callable(target.value):
+            return
+        setattr(target.owner, target.attribute, proxied(target.value, around))
+        self._undo.append(lambda: setattr(target.owner, target.attribute, target.value))
+
+
+def instrument(**options: Any) -> bool:
+    """Watch, and where a snapshot says so optimize, the agent in this process; True when it is on. Never raises.
+
+    Options as for `PerfoptInstrumentor`. Calling it again changes nothing.
+    """
+    try:
+        instrumentor = PerfoptInstrumentor()
+        if not instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.instrument(**options)
+        return bool(instrumentor.is_instrumented_by_opentelemetry)
+    except Exception as error:
+        fault("instrument", error)
+        return False
+
+
+def uninstrument() -> None:
+    """Take everything back that `instrument` did; never raises."""
+    try:
+        instrumentor = PerfoptInstrumentor()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
+    except Exception as error:
+        fault("uninstrument", error)
+
+
+def _settings(options: dict[str, Any]) -> AgentSettings:
+    settings = options.get("settings") or AgentSettings.from_environment()
+    changes = {name: value for name, value in options.items() if name in _FIELDS}
+    for name in ("tools", "commands", "effects"):
+        if name in changes:
+            changes[name] = (changes[name],) if isinstance(changes[name], str) else tuple(changes[name])
+    if "home" in changes:
+        changes["home"] = Path(changes["home"])
+    return dataclasses.replace(settings, **changes)
+
+
+def _attempt(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except Exception as error:
+        fault("uninstrument", error)
+
+
+def _once(work: Callable[[], None]) -> Callable[[], None]:
+    done: list[bool] = []
+
+    def run() -> None:
+        if not done:
+            done.append(True)
+            work()
+
+    return run
