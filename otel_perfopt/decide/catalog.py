@@ -22,7 +22,7 @@ from otel_perfopt.decide.policy_file import (
     read_policy_file,
     repeated_names,
 )
-from otel_perfopt.errors import FieldProblem, InvalidFileError
+from otel_perfopt.errors import FieldProblem, InvalidFileError, TransitionError
 
 POLICY_FOLDER = "policies"
 BOUNDARY_FILE = "boundary.yaml"
@@ -52,6 +52,16 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         """Every policy that is declared, or was and can still be read."""
         return tuple(sorted(self.known))
+
+    def loaded(self, name: str) -> LoadedPolicy:
+        """Return a policy as it is in force, or as it was last declared.
+
+        Raises:
+            TransitionError: nobody ever declared it.
+        """
+        if name not in self.known:
+            raise TransitionError(f"there is no policy {name!r}; there are: {', '.join(self.names) or 'none'}")
+        return self.known[name]
 
     def digest(self, name: str) -> str:
         """Digest of a policy as it is declared now; empty when it is not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +12,7 @@ from threading import RLock
 
 from filelock import FileLock, Timeout
 
+from otel_perfopt.decide.durable_file import append_durably
 from otel_perfopt.decide.ledger_entry import FIRST_PREVIOUS, LedgerEntry, entry_from_line
 from otel_perfopt.errors import LedgerError
 
@@ -152,7 +153,7 @@ class Ledger:
                 placed.append(entry.chained(sequence, previous))
                 previous = placed[-1].hash
             lines = b"".join(entry.to_line() for entry in placed)
-            _append_durably(self.path, lines, self._end)
+            append_durably(self.path, lines, self._end)
         self._entries.extend(placed)
         self._end += len(lines)
         return tuple(placed)
@@ -162,7 +163,7 @@ class Ledger:
         with _reported(f"cannot repair the torn last line of {self.path}; nothing was changed"):
             torn = self.path.read_bytes()[self._end :]
             side = self.path.with_name(f"{self.path.name}.torn-{self.head.sequence + 1}")
-            _append_durably(side, torn, 0)
+            append_durably(side, torn, 0)
             os.truncate(self.path, self._end)
         self._torn_bytes = 0
         details = {"bytes": len(torn), "file": side.name, "sha256": sha256(torn).hexdigest()}
@@ -176,34 +177,3 @@ def _reported(message: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise LedgerError(f"{message}: {error}") from error
-
-
-def _append_durably(path: Path, data: bytes, end: int) -> None:
-    """Write `data` at `end` and sync it; on any failure the file ends at `end` again."""
-    is_new = not path.exists()
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        written = 0
-        while written < len(data):
-            written += os.pwrite(handle, data[written:], end + written)
-        os.ftruncate(handle, end + len(data))
-        os.fsync(handle)
-    except OSError:
-        with suppress(OSError):
-            os.ftruncate(handle, end)
-            os.fsync(handle)
-        raise
-    finally:
-        os.close(handle)
-    if is_new:
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new or renamed name in `folder` survive a crash, where the system can."""
-    with suppress(OSError, AttributeError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

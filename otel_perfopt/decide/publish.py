@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.boundary import SafetyBoundary, capped
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
 from otel_perfopt.decide.digest import salt_of
-from otel_perfopt.decide.ledger import sync_folder
+from otel_perfopt.decide.durable_file import write_atomically
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.state import State
@@ -113,21 +110,3 @@ def _not_renewed(snapshot: Snapshot, path: Path) -> Snapshot:
     except (OSError, ValueError):
         renewed_ns = 0
     return Snapshot(snapshot.generation, renewed_ns, snapshot.lease_s, snapshot.killed, snapshot.decisions)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that readers see the old or the new content, whole, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        raise
-    sync_folder(path.parent)
