@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.analyse.analysis import Analysis, Opportunity
 from otel_perfopt.analyse.cache_break import CacheBreak
 from otel_perfopt.analyse.context_growth import ContextGrowth
 from otel_perfopt.analyse.context_pressure import ContextPressure
@@ -20,6 +20,7 @@ from otel_perfopt.analyse.notes import notes_of
 from otel_perfopt.analyse.opportunity import OpportunityDetector
 from otel_perfopt.analyse.over_thinking import OverThinking
 from otel_perfopt.analyse.overlap_use import OverlapUse
+from otel_perfopt.analyse.pricing import priced
 from otel_perfopt.analyse.ranking import ranked
 from otel_perfopt.analyse.repeat_use import RepeatUse
 from otel_perfopt.analyse.repeated_call import RepeatedCall
@@ -117,13 +118,15 @@ class Analyser:
             next_steps=self._next.result(),
             waterfall=self._typical.result(),
             opportunities=opportunities,
-            findings=self._findings(totals.window_ns()),
+            findings=self._findings(opportunities),
             notes=self._notes(),
         )
 
-    def _findings(self, window_ns: tuple[int, int] | None) -> tuple[Finding, ...]:
+    def _findings(self, opportunities: tuple[Opportunity, ...]) -> tuple[Finding, ...]:
+        window_ns = self._totals.window_ns()
         found = [finding for detector in self._detectors for finding in detector.findings()]
-        return ranked([replace(finding, window_ns=window_ns or (0, 0)) for finding in found])
+        found = priced(found, opportunities, replayed=window_ns is not None)
+        return ranked(replace(finding, window_ns=window_ns or (0, 0)) for finding in found)
 
     def _notes(self) -> tuple[str, ...]:
-        return notes_of(self._totals.counts(), self._usage.tools())
+        return notes_of(self._totals.counts(), self._usage.tools(), self._usage.models())

@@ -45,6 +45,7 @@ def failed_calls(execution: Execution) -> list[FailedCall]:
     for place, step in enumerate(calls):
         if step.error_type is None:
             continue
+        # How long a person took to refuse is not lost to the tool's failure.
         lost = 0 if waits_for_person(step) else max(0, step.end_ns - step.start_ns)
         tokens = step.tokens.output
         reader = _reader(calls, place)

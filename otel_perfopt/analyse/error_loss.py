@@ -12,8 +12,9 @@ from otel_perfopt.analyse.finding import Effect, Finding, Interval
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
+from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.analyse.wilson import wilson
-from otel_perfopt.analyse.wording import percent, percent_range, seconds, times, tokens
+from otel_perfopt.analyse.wording import percent, percent_range, seconds, tokens
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
 
 MIN_ERRORS = 3
@@ -60,7 +61,7 @@ class ErrorLoss:
             if step.kind in _CALLS:
                 self._targets[error_target(step)].calls += 1
         lost: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
-        failures = failed_calls(execution)
+        failures = [failure for failure in failed_calls(execution) if not waits_for_person(failure.step)]
         for target in {error_target(failure.step) for failure in failures}:
             self._targets[target].runs += 1
         for failure in failures:
@@ -81,7 +82,8 @@ class ErrorLoss:
         if execution.timed:
             failing.lost_ns += failure.lost_ns
             lost[target] = lost.get(target, 0.0) + failure.lost_ns / 1e9
-        failing.evidence.add(failure.lost_ns, execution, failure.step, f"{kind}, {seconds(failure.lost_ns / 1e9)} lost")
+        note = f"{kind}, {seconds(failure.lost_ns / 1e9)} lost" if execution.timed else kind
+        failing.evidence.add(failure.lost_ns, execution, failure.step, note)
 
     def _add_storm(self, execution: Execution, storm: list[Step], lost: dict[object, float]) -> None:
         target = error_target(storm[0])
@@ -92,7 +94,7 @@ class ErrorLoss:
         spent = max(0, storm[-1].end_ns - storm[0].start_ns) if execution.timed else 0
         failing.storm_ns += spent
         lost["storm", target] = lost.get(("storm", target), 0.0) + spent / 1e9
-        note = f"{len(storm)} failures in a row, {seconds(spent / 1e9)}"
+        note = f"{len(storm)} failures in a row" + (f", {seconds(spent / 1e9)}" if execution.timed else "")
         failing.storm_evidence.add(len(storm), execution, storm[0], note)
 
     def findings(self) -> list[Finding]:
@@ -111,14 +113,15 @@ class ErrorLoss:
 
     def _errors(self, target: Target, failing: _Failing, rate: Interval, share: Interval | None) -> Finding:
         kinds = sorted(failing.types, key=lambda kind: (-failing.types[kind], kind))[:3]
-        lost = f"; {percent_range(share)} of all time is lost to them" if share is not None else ""
-        tokens_lost = f" and {tokens(failing.lost_tokens)} of output" if failing.lost_tokens else ""
+        losses = [f"{percent_range(share)} of all time"] if share is not None else []
+        losses += [f"{tokens(failing.lost_tokens)} of output"] if failing.lost_tokens else []
+        lost = f"; lost to them: {' and '.join(losses)}" if losses else ""
         return Finding(
             kind="errors",
             target=target,
             summary=(
                 f"{percent_range(rate)} of the {failing.calls:,} calls of {target} fail ({', '.join(kinds)}), "
-                f"{percent(failing.retries / failing.errors)} are retried at once{lost}{tokens_lost}."
+                f"{percent(failing.retries / failing.errors)} are followed by another try{lost}."
             ),
             detector=self.name,
             effect=Effect("latency", "s", share) if share is not None else Effect("error_rate", "1", rate),
@@ -134,7 +137,7 @@ class ErrorLoss:
             kind="retry_storm",
             target=target,
             summary=(
-                f"{target} failed three times or more in a row {times(failing.storms)} "
+                f"{target} failed three times or more in a row on {failing.storms:,} occasions "
                 f"({failing.storm_calls:,} calls{took})."
             ),
             detector=self.name,
@@ -145,9 +148,13 @@ class ErrorLoss:
         )
 
 
+def _failed(step: Step) -> bool:
+    return step.error_type is not None and not waits_for_person(step)
+
+
 def _storms(execution: Execution) -> Iterator[list[Step]]:
     calls = [step for step in execution.steps if step.kind in _CALLS[:2]]
-    for (_, failed), group in groupby(calls, key=lambda step: (step.name, step.error_type is not None)):
+    for (_, failed), group in groupby(calls, key=lambda step: (step.name, _failed(step))):
         steps = list(group)
         if failed and len(steps) >= STORM:
             yield steps

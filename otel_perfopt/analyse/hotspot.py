@@ -14,10 +14,13 @@ from otel_perfopt.analyse.usage_table import AGENT, OTHER, PERSON, model_of
 from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.analyse.wording import percent, percent_range, seconds
 from otel_perfopt.execution.critical_path import critical_path
-from otel_perfopt.execution.model import Execution, Step, StepKind, Target
+from otel_perfopt.execution.model import Execution, Step, StepKind, Target, ToolEffects
+from otel_perfopt.measure.sketch import QuantileSketch
 
 MIN_SHARE = 0.15
+MIN_SURE_SHARE = 0.05
 MIN_RUNS = 3
+SUSPICIOUS_RATIO = 5.0
 # A model is no hot spot for taking most of the time, which is what models do, but for taking more
 # of it than its share of the calls.
 MIN_MODEL_EXCESS = 1.5
@@ -33,6 +36,8 @@ _TARGETS = {_TOOL: lambda name: Target(tool=name), _MODEL: lambda name: Target(m
 class _Component:
     calls: int = 0
     estimated: int = 0
+    writing: int = 0
+    durations: QuantileSketch = field(default_factory=QuantileSketch)
     runs: int = 0
     critical_ns: int = 0
     evidence: TopEvidence = field(default_factory=TopEvidence)
@@ -58,6 +63,8 @@ class Hotspot:
                 component = self._components[key]
                 component.calls += 1
                 component.estimated += step.estimated
+                component.writing += step.effects is not ToolEffects.READ
+                component.durations.add(step.duration_s)
         spent: Counter[_Key] = Counter()
         longest: dict[_Key, tuple[int, Step]] = {}
         for segment in critical_path(execution):
@@ -92,7 +99,7 @@ class Hotspot:
         return found
 
     def _hot(self, key: _Key, component: _Component, share: Interval) -> bool:
-        if share.low < MIN_SHARE or key == _THINKING_KEY:
+        if share.estimate < MIN_SHARE or share.low < MIN_SURE_SHARE or key == _THINKING_KEY:
             return False
         if key[0] != _MODEL:
             return True
@@ -142,6 +149,11 @@ class Hotspot:
 def _doubts(component: _Component) -> str:
     if component.estimated * 2 > component.calls:
         return "; most of its durations are inferred and may include waits for a permission"
+    middle = component.durations.quantile(0.5) or 0.0
+    mean = component.critical_ns / 1e9 / max(1, component.calls)
+    # Work hardly varies so much; the time a person takes to allow it does.
+    if component.writing * 2 > component.calls and mean > SUSPICIOUS_RATIO * middle:
+        return f"; but half of its calls take under {seconds(middle)}, and the long ones may include waits for a permission"
     return ""
 
 

@@ -16,6 +16,8 @@ from otel_perfopt.execution.model import Execution, Step, StepKind, Target, Tool
 
 MIN_STREAK = 5
 MIN_STREAKS = 3
+MIN_CALL_SHARE = 0.2
+MIN_TIME_SHARE = 0.01
 
 
 @dataclass(slots=True)
@@ -61,11 +63,14 @@ class NPlusOne:
 
     def findings(self) -> list[Finding]:
         """Return one finding a tool."""
-        return [
-            self._finding(name, tool, self._units.ratio(name, "", seed=self._seed))
-            for name, tool in self._tools.rows.items()
-            if tool.streaks >= MIN_STREAKS
-        ]
+        found = []
+        for name, tool in self._tools.rows.items():
+            share = self._units.ratio(name, "", seed=self._seed)
+            much = tool.in_streaks >= MIN_CALL_SHARE * tool.calls
+            costly = share is not None and share.estimate >= MIN_TIME_SHARE
+            if tool.streaks >= MIN_STREAKS and (much or costly):
+                found.append(self._finding(name, tool, share))
+        return found
 
     def _finding(self, name: str, tool: _Tool, share: Interval | None) -> Finding:
         took = f"; these calls take {percent(share.estimate)} of all time" if share is not None else ""

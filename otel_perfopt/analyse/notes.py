@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from otel_perfopt.analyse.analysis import Counts, UsageRow
 from otel_perfopt.analyse.units import MIN_UNITS
 
 MANY_ESTIMATED = 0.2
+MIN_CALLS = 20
+FAR_ABOVE = 10.0
 
 
-def notes_of(counts: Counts, tools: Sequence[UsageRow]) -> tuple[str, ...]:
+def notes_of(counts: Counts, tools: Sequence[UsageRow], models: Sequence[UsageRow]) -> tuple[str, ...]:
     """Return the caveats that apply, most important first."""
     notes = []
     if counts.timed_runs < counts.runs:
@@ -21,10 +23,29 @@ def notes_of(counts: Counts, tools: Sequence[UsageRow]) -> tuple[str, ...]:
             f"There are only {counts.conversations} conversations: intervals are over their runs "
             "and speak of these conversations alone."
         )
-    estimated, timed = sum(row.estimated for row in tools), sum(row.timed for row in tools)
-    if timed and estimated >= MANY_ESTIMATED * timed:
-        notes.append(
-            f"The durations of {estimated:,} of {timed:,} tool calls were inferred from neighbouring records "
-            "and may include queueing and waits for a permission."
-        )
+    notes.extend(_estimated(tools, "tool"))
+    notes.extend(_estimated(models, "model"))
+    notes.extend(_permission(tools))
     return tuple(notes)
+
+
+def _estimated(rows: Sequence[UsageRow], what: str) -> Iterator[str]:
+    estimated, timed = sum(row.estimated for row in rows), sum(row.timed for row in rows)
+    if timed and estimated >= MANY_ESTIMATED * timed:
+        yield (
+            f"The durations of {estimated:,} of {timed:,} {what} calls were inferred from neighbouring records "
+            "and may include queueing and the agent's own work."
+        )
+
+
+def _permission(tools: Sequence[UsageRow]) -> Iterator[str]:
+    names = [
+        row.name
+        for row in tools
+        if row.timed >= MIN_CALLS and row.mean_s and row.p50_s and row.mean_s > FAR_ABOVE * row.p50_s and row.mean_s > 1
+    ]
+    if names:
+        yield (
+            f"Most calls of {', '.join(names[:5])} take far less than their mean: "
+            "the long ones may include waits for a permission, which this source does not record apart."
+        )

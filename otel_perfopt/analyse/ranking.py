@@ -10,6 +10,7 @@ from otel_perfopt.execution.model import Target
 
 # What a finding promises: a predicted saving, a pattern with a size, a bound that needs luck.
 _PREDICTED, _OBSERVED, _BOUND = 0, 1, 2
+_TIERS = {"opportunity": _PREDICTED, "upper_bound": _BOUND}
 _SHARES_OF_ALL = frozenset({"latency", "input_tokens", "output_tokens", "cost_usd"})
 
 
@@ -38,9 +39,8 @@ def distinct_suggestions(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def _order(finding: Finding) -> tuple[int, int, float, str]:
-    if finding.saving is not None:
-        tier = _BOUND if finding.kind == "upper_bound" else _PREDICTED
-        return tier, 0, -finding.saving.estimate, finding.label
+    if finding.saving is not None and finding.kind in _TIERS:
+        return _TIERS[finding.kind], 0, -finding.saving.estimate, finding.label
     relative = finding.effect.relative
     # Shares of time and tokens compare with one another; rates of calls or cases come after them.
     comparable = 0 if finding.effect.metric in _SHARES_OF_ALL else 1

@@ -25,7 +25,7 @@ class _Command:
     runs: int = 0
     input: int = 0
     opening: int = 0
-    cached: int = 0
+    cache_known: bool = False
     openings: QuantileSketch = field(default_factory=QuantileSketch)
     units: Units = field(default_factory=Units)
     resent_evidence: TopEvidence = field(default_factory=TopEvidence)
@@ -69,6 +69,7 @@ class ResentContext:
         for step in calls:
             self._add_call(step, previous, opening, sums)
         command.calls += len(calls)
+        command.cache_known = command.cache_known or any(step.tokens.cache_read is not None for step in calls)
         command.input += round(sums["input"])
         command.units.add(execution, sums)
         _show(command, execution, calls, sums, opening)
@@ -101,12 +102,16 @@ class ResentContext:
 
     def _resent(self, name: str, command: _Command, uncached: Interval) -> Finding:
         resent = command.units.total("resent") / command.units.total("input")
+        again = f"{percent_range(uncached)} were sent again without being read from a prompt cache"
+        if not command.cache_known:
+            again = (
+                f"the source does not say whether a prompt cache answered for them ({percent_range(uncached)} at most)"
+            )
         return Finding(
             kind="resent_context",
             target=Target(command=name),
             summary=(
-                f"{percent(resent)} of the input tokens of {name or 'all runs'} had been sent before, and "
-                f"{percent_range(uncached)} were sent again without being read from a prompt cache."
+                f"{percent(resent)} of the input tokens of {name or 'all runs'} had been sent before, and {again}."
             ),
             detector=self.name,
             effect=Effect("input_tokens", "{token}", uncached, _per_run(uncached, command)),
@@ -135,7 +140,7 @@ class ResentContext:
 
 def _show(command: _Command, execution: Execution, calls: list[Step], sums: dict[str, float], opening: int) -> None:
     largest = max(calls, key=lambda step: step.tokens.input or 0)
-    again = f"{len(calls)} calls sent {tokens(sums['input'])}, {tokens(sums['uncached'])} again and uncached"
+    again = f"{len(calls)} calls sent {tokens(sums['input'])}, {tokens(sums['uncached'])} of it again"
     command.resent_evidence.add(sums["uncached"], execution, largest, again)
     command.opening_evidence.add(sums["opening"], execution, calls[0], f"opens with {tokens(opening)}")
 

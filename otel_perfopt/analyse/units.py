@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -86,6 +87,14 @@ def _group(key: str) -> int:
     return crc32(key.encode()) % MAX_UNITS
 
 
+@lru_cache(maxsize=4)
+def _weights(count: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    # The same draws serve every share of the same units; small floats, for a product of matrices.
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    weights: np.ndarray[tuple[int, int], np.dtype[np.float32]] = drawn.astype(np.float32)
+    return weights
+
+
 def ratio_interval(
     parts: np.ndarray[tuple[int], np.dtype[np.float64]],
     wholes: np.ndarray[tuple[int], np.dtype[np.float64]],
@@ -101,7 +110,7 @@ def ratio_interval(
     """
     count = parts.size
     estimate = float(parts.sum() / wholes.sum())
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    weights = _weights(count, seed)
     sums = weights @ wholes
     ratios = (weights @ parts)[sums > 0] / sums[sums > 0]
     tail = (1 - level) / 2

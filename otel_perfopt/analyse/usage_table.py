@@ -16,6 +16,7 @@ from otel_perfopt.execution.step_tree import step_tree
 from otel_perfopt.measure.measurement import Measurement
 
 OTHER = "(other)"
+UNSTATED_MODEL = "(model not stated)"
 AGENT, PERSON = "agent", "person"
 _TOOLS = (StepKind.TOOL, StepKind.RETRIEVAL)
 
@@ -46,8 +47,8 @@ class _Row:
 
 
 def model_of(step: Step) -> str:
-    """Return the model an inference used, as its target or else its name says."""
-    return step.target.model or step.name
+    """Return the model an inference used."""
+    return step.target.model or UNSTATED_MODEL
 
 
 class UsageTable:

@@ -34,8 +34,3 @@ def tokens(value: float) -> str:
     if value < 10_000_000:
         return f"{value / 1000:.0f} k tokens"
     return f"{value / 1_000_000:.0f} M tokens"
-
-
-def times(count: int) -> str:
-    """Return how often."""
-    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
