@@ -1,1 +1,103 @@
-"""`perfopt approve | reject | rollback | retry | kill | unkill`: who says what about which policy, on the ledger."""
+"""`perfopt approve | reject | rollback | retire | retry | kill | unkill`: who says what of which policy, to the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from otel_perfopt.cli.options import home_option, who_options
+from otel_perfopt.decide.approval import identity
+from otel_perfopt.decide.lifecycle import Transition
+from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.publish import publish
+
+
+@click.command()
+@click.argument("name")
+@click.option("--gate", type=click.Choice(["shadow", "canary", "active"]), help="Otherwise the one that waits.")
+@home_option
+@who_options
+def approve(name: str, gate: str | None, home: Path, named: str | None, reason: str) -> None:
+    """Say yes to the gate that a policy waits at, for the file as it is now; an edit voids it."""
+    now_ns = time.time_ns()
+    policies = PolicySet.open(home, now_ns)
+    given = policies.approve(name, identity(named), reason, now_ns, gate)
+    click.echo(f"{name}: {given.gate} approved by {given.approver}, digest {given.digest[:12]}")
+    _tell(policies.advance({}, now_ns))
+    publish(policies, now_ns)
+
+
+@click.command()
+@click.argument("name")
+@home_option
+@who_options
+def reject(name: str, home: Path, named: str | None, reason: str) -> None:
+    """Say no to a policy that is not active yet."""
+    _request(home, lambda policies, now_ns: policies.reject(name, identity(named), reason, now_ns))
+
+
+@click.command()
+@click.argument("name")
+@home_option
+@who_options
+def rollback(name: str, home: Path, named: str | None, reason: str) -> None:
+    """Take a policy back to baseline now; needs nobody's approval."""
+    _request(home, lambda policies, now_ns: policies.rollback(name, identity(named), reason, now_ns))
+
+
+@click.command()
+@click.argument("name")
+@home_option
+@who_options
+def retire(name: str, home: Path, named: str | None, reason: str) -> None:
+    """End a policy for good; its file may stay."""
+    _request(home, lambda policies, now_ns: policies.retire(name, identity(named), reason, now_ns))
+
+
+@click.command()
+@click.argument("name")
+@home_option
+@who_options
+def retry(name: str, home: Path, named: str | None, reason: str) -> None:
+    """Propose again what was taken back, rejected, retired or inconclusive; needs --reason."""
+    _request(home, lambda policies, now_ns: policies.retry(name, identity(named), reason, now_ns))
+
+
+@click.command()
+@click.argument("name", required=False)
+@home_option
+@who_options
+def kill(name: str | None, home: Path, named: str | None, reason: str) -> None:
+    """Switch treatment off in every agent at once, for one policy or, without NAME, for all."""
+    now_ns = time.time_ns()
+    policies = PolicySet.open(home, now_ns)
+    _tell(policies.kill(name, identity(named), reason, now_ns))
+    publish(policies, now_ns)
+    click.echo(f"{name or 'everything'} is switched off; perfopt unkill {name or ''}".rstrip() + " lets it come back")
+
+
+@click.command()
+@click.argument("name", required=False)
+@home_option
+@who_options
+def unkill(name: str | None, home: Path, named: str | None, reason: str) -> None:
+    """Let what was killed come back; it starts again as proposed."""
+    now_ns = time.time_ns()
+    policies = PolicySet.open(home, now_ns)
+    _tell(policies.unkill(name, identity(named), reason, now_ns))
+    publish(policies, now_ns)
+
+
+def _request(home: Path, ask: Callable[[PolicySet, int], Transition]) -> None:
+    now_ns = time.time_ns()
+    policies = PolicySet.open(home, now_ns)
+    _tell((ask(policies, now_ns),))
+    publish(policies, now_ns)
+
+
+def _tell(transitions: Iterable[Transition]) -> None:
+    for step in transitions:
+        click.echo(f"{step.policy}: {step.from_state} → {step.to_state} ({step.reason})")

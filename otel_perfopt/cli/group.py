@@ -23,6 +23,7 @@ COMMANDS = {
     "approve": ("otel_perfopt.cli.decide", "Approve a policy's next gate."),
     "reject": ("otel_perfopt.cli.decide", "Reject a proposed policy."),
     "rollback": ("otel_perfopt.cli.decide", "Take a policy back to baseline now."),
+    "retire": ("otel_perfopt.cli.decide", "End a policy for good."),
     "retry": ("otel_perfopt.cli.decide", "Propose a rolled-back policy again, with a reason."),
     "kill": ("otel_perfopt.cli.decide", "Switch treatment off at once, for one policy or all."),
     "unkill": ("otel_perfopt.cli.decide", "Return from a kill."),

@@ -18,12 +18,12 @@ def parallelism(analysis: Analysis) -> Section | None:
     cards = (
         Card("ask for several tools", share(value.parallel_reply_share), several),
         Card("speed-up reached", factor(value.reached), "of tool time"),
-        Card("possible in one reply", factor(value.possible_within_replies)),
-        Card("possible across replies", factor(value.upper_bound_across_replies), "upper bound"),
+        Card("possible, one reply", factor(value.possible_within_replies)),
+        Card("possible, all replies", factor(value.upper_bound_across_replies), "upper bound"),
         Card(
-            "independent read pairs",
+            "independent reads",
             share(value.independent_share),
-            f"{count(value.independent_pairs)} of {count(value.adjacent_read_pairs)} adjacent",
+            f"{count(value.independent_pairs)} of {count(value.adjacent_read_pairs)} pairs",
         ),
     )
     return Section("Parallel tools", cards=tuple(card for card in cards if card.value != UNKNOWN))

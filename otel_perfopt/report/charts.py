@@ -10,7 +10,7 @@ from otel_perfopt.analyse.history import History, NotEnoughHistory
 from otel_perfopt.report.section import Chart
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
-_WIDTH = 720
+_WIDTH = 940
 # One colour a kind of step in every chart; told apart also in print and by colour-blind readers.
 KIND_COLOURS = {
     "inference": "#4269d0",
@@ -71,7 +71,12 @@ def context_growth(points: Sequence[ContextPoint]) -> Chart | None:
     if len(points) < 2:
         return None
     values = [{"call": item.call, "low": item.p10, "median": item.p50, "high": item.p90} for item in points]
-    x = {"field": "call", "type": "quantitative", "title": "model call in the conversation"}
+    x = {
+        "field": "call",
+        "type": "quantitative",
+        "title": "model call in the conversation",
+        "axis": {"tickMinStep": 1, "format": "d"},
+    }
     return _chart(
         "Input tokens of each model call in its conversation: median, and the band from 10 to 90 %",
         220,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.report import charts
-from otel_perfopt.report.section import Card, Section, Table
+from otel_perfopt.report.section import Card, Entry, Section, Table
 from otel_perfopt.report.wording import UNKNOWN, count, dollars, effect, factor, moment, seconds, share, share_interval
 
 _MOST_PROBLEMS = 20
+_MOST_PLACES = 3
 
 
 def overview(analysis: Analysis) -> Section:
@@ -37,21 +38,21 @@ def findings(analysis: Analysis) -> Section:
     """What was found, ranked, with its evidence and what would act on it."""
     if not analysis.findings:
         return Section("Findings", ("Nothing stood out in these runs.",))
-    rows = tuple(_finding_row(rank, finding) for rank, finding in enumerate(analysis.findings, 1))
-    columns = ("#", "finding", "size", "what was seen", "would act", "look at")
     return Section(
         "Findings",
         ("Ranked by what acting on them is predicted to save; sizes carry a 95 % interval.",),
-        tables=(Table(columns, rows, frozenset({"#"})),),
+        entries=tuple(_entry(finding) for finding in analysis.findings),
     )
 
 
-def _finding_row(rank: int, finding: Finding) -> tuple[str, ...]:
-    name = finding.kind.replace("_", " ")
-    seen = f"{finding.summary}"
-    places = ", ".join(item.location or item.trace_id[:16] for item in finding.evidence[:2])
-    acts = finding.suggestion.optimization if finding.suggestion else UNKNOWN
-    return (str(rank), f"{name}\n{finding.target}", effect(finding.effect), seen, acts, places or UNKNOWN)
+def _entry(finding: Finding) -> Entry:
+    acts = finding.suggestion
+    places = tuple(f"{item.location or item.trace_id} {item.note}".strip() for item in finding.evidence[:_MOST_PLACES])
+    notes = (f"would act: {acts.optimization}" if acts else "no policy acts on this by itself",)
+    if places:
+        notes += (f"look at: {'; '.join(places)}",)
+    title = f"{finding.kind.replace('_', ' ')} · {finding.target}"
+    return Entry(title, effect(finding.effect), finding.summary, notes)
 
 
 def opportunities(analysis: Analysis) -> Section | None:

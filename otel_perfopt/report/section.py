@@ -34,11 +34,22 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One item of a ranked list: what it is, how large, a sentence on it, and short notes below."""
+
+    title: str
+    value: str
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """One part of a report; everything but the title may be empty."""
 
     title: str
     sentences: tuple[str, ...] = ()
     cards: tuple[Card, ...] = ()
+    entries: tuple[Entry, ...] = ()
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = field(default=())

@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from otel_perfopt.analyse.analysis import Analysis
-from otel_perfopt.report.section import Card, Section, Table
+from otel_perfopt.report.section import Card, Entry, Section, Table
 from otel_perfopt.report.sections import report_sections
 
 # In a terminal the end is what one sees first, so the findings come last.
@@ -32,6 +32,7 @@ def render_section(section: Section) -> RenderableType:
     parts += [Text(sentence) for sentence in section.sentences]
     if section.cards:
         parts.append(Columns([_card(card) for card in section.cards], padding=(0, 1)))
+    parts += [_entry(rank, entry) for rank, entry in enumerate(section.entries, 1)]
     parts += [_table(table) for table in section.tables]
     return Padding(Group(*parts), (0, 0, 1, 0))
 
@@ -39,6 +40,12 @@ def render_section(section: Section) -> RenderableType:
 def _card(card: Card) -> Panel:
     text = Text.assemble((card.value, "bold cyan"), ("\n" + card.note if card.note else "\n", "dim"))
     return Panel(text, title=Text(card.label, style="dim"), title_align="left", border_style="dim", width=26)
+
+
+def _entry(rank: int, entry: Entry) -> RenderableType:
+    head = Text.assemble((f"{rank:>2}. ", "dim"), (entry.title, "bold"), "  ", (entry.value, "cyan"))
+    notes = [Text(note, style="dim") for note in entry.notes]
+    return Group(head, Padding(Group(Text(entry.text), *notes), (0, 0, 1, 4)))
 
 
 def _table(table: Table) -> RichTable:

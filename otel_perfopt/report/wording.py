@@ -83,3 +83,8 @@ def moment(time_ns: int | None) -> str:
     if time_ns is None:
         return UNKNOWN
     return datetime.fromtimestamp(time_ns / 1e9, tz=timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def clock(time_ns: int) -> str:
+    """Write a Unix time in nanoseconds as UTC to the second."""
+    return datetime.fromtimestamp(time_ns / 1e9, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")

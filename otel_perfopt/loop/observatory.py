@@ -1,0 +1,88 @@
+"""What the agents of a home folder did and how each policy compares: telemetry files in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_perfopt.decide.decision import Decision
+from otel_perfopt.decide.observation import Observation
+from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.policy_status import PolicyStatus
+from otel_perfopt.decide.publish import decisions_in_force
+from otel_perfopt.execution.builder import executions_of
+from otel_perfopt.execution.model import Execution
+from otel_perfopt.loop.plan import comparison_plan
+from otel_perfopt.loop.shadow_watch import ShadowWatch
+from otel_perfopt.measure.price import PriceTable, priced
+from otel_perfopt.signal.otlp_tail import OtlpTail
+from otel_perfopt.signal.source import ReadTally
+from otel_perfopt.verify.comparison import compare
+from otel_perfopt.verify.units import UnitTable
+from otel_perfopt.verify.verdict import Unit, Verdict
+
+TELEMETRY_FOLDER = "telemetry"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One policy's comparison now: its verdict and units since it was exposed, and what the life cycle is told."""
+
+    verdict: Verdict | None
+    units: tuple[Unit, ...]
+    observation: Observation
+
+
+class Observatory:
+    """Follows the telemetry of a home folder; nothing here changes where a policy stands."""
+
+    def __init__(self, home: Path, prices: PriceTable | None = None) -> None:
+        self._tail = OtlpTail(home / TELEMETRY_FOLDER)
+        self._units = UnitTable()
+        self._shadow = ShadowWatch()
+        self._prices = prices or PriceTable.shipped()
+
+    @property
+    def tally(self) -> ReadTally:
+        """What was read, and what could not be."""
+        return self._tail.tally
+
+    def look(self, now_ns: int) -> Sequence[Execution]:
+        """Read what is new and return the runs that are complete since the last look."""
+        fresh: list[Execution] = []
+        for batch in self._tail.read(now_ns):
+            for execution in executions_of(batch):
+                run = priced(execution, self._prices)
+                self._units.observe(run)
+                self._shadow.observe(run)
+                fresh.append(run)
+        return fresh
+
+    def standing(self, status: PolicyStatus, policies: PolicySet, now_ns: int) -> Standing:
+        """Return how one policy compares in its present run of exposure."""
+        state = status.state
+        decisions = decisions_in_force((status,), policies.boundaries)
+        shadow = self._shadow.report(status.name, state.digest)
+        if not decisions or not state.is_exposed:
+            return Standing(None, (), Observation(shadow=shadow))
+        # A digest that is tried again starts anew: earlier units belong to the earlier trial.
+        units = tuple(
+            unit for unit in self._units.units(status.name, state.digest) if unit.first_ns >= state.exposed_ns
+        )
+        verdict = self._verdict(decisions[0], status, units, now_ns)
+        return Standing(verdict, units, _observation(verdict, units, state.stage))
+
+    def _verdict(self, decision: Decision, status: PolicyStatus, units: Sequence[Unit], now_ns: int) -> Verdict:
+        exclusions = self._units.exclusions(status.name, status.state.digest)
+        return compare(decision, comparison_plan(status.policy.spec), units, now_ns, exclusions)
+
+
+def _observation(verdict: Verdict, units: Sequence[Unit], stage: str) -> Observation:
+    return Observation(
+        conclusion=str(verdict.conclusion),
+        reason=verdict.reason,
+        stage_units=sum(unit.stage == stage for unit in units),
+        total_units=len(units),
+        mismatch=any(metric.role == "sample_ratio" and metric.harmed for metric in verdict.metrics),
+    )

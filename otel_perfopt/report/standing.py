@@ -1,0 +1,81 @@
+"""Where policies stand, for a terminal: statuses and standings in, rich tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from otel_perfopt.decide.policy_status import PolicyStatus
+from otel_perfopt.decide.state import State
+from otel_perfopt.loop.observatory import Standing
+from otel_perfopt.report.wording import UNKNOWN
+from otel_perfopt.verify.verdict import MetricResult, Verdict
+
+_STYLES = {
+    State.ACTIVE: "green",
+    State.CANARY: "cyan",
+    State.SHADOW: "blue",
+    State.AWAITING: "yellow",
+    State.ROLLED_BACK: "red",
+    State.KILLED: "red",
+}
+
+
+def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Table:
+    """Return one row a policy: its state, how it compares, and what it waits for."""
+    table = Table("policy", "does", "state", "units", "goal so far", "guardrails", "now", header_style="bold")
+    for status in statuses:
+        standing = standings.get(status.name)
+        verdict = standing.verdict if standing else None
+        stage = status.state.stage or str(status.state.state)
+        table.add_row(
+            Text(status.name),
+            status.policy.spec.optimize.type,
+            Text(stage, style=_STYLES.get(status.state.state, "")),
+            _units(verdict),
+            _goal(verdict),
+            _guardrails(verdict),
+            Text(_now(status, verdict)),
+        )
+    return table
+
+
+def relative_change(result: MetricResult) -> str:
+    """Write a metric's effect with its interval: `-34 % (-41 to -27 %)`, or in percentage points."""
+    if result.effect is None:
+        return UNKNOWN
+    unit = "pp" if result.absolute else "%"
+    low, mid, high = (
+        f"{value * 100:+.1f}" for value in (result.effect.low, result.effect.estimate, result.effect.high)
+    )
+    return f"{mid} {unit} ({low} to {high})"
+
+
+def _units(verdict: Verdict | None) -> str:
+    return f"{verdict.treatment_units} + {verdict.baseline_units}" if verdict else UNKNOWN
+
+
+def _goal(verdict: Verdict | None) -> str:
+    goal = next((metric for metric in verdict.metrics if metric.role == "goal"), None) if verdict else None
+    return f"{goal.metric} {relative_change(goal)}" if goal else UNKNOWN
+
+
+def _guardrails(verdict: Verdict | None) -> str:
+    guards = [metric for metric in verdict.metrics if metric.role == "guardrail"] if verdict else []
+    if not guards:
+        return UNKNOWN
+    harmed = [metric.metric for metric in guards if metric.harmed]
+    held = sum(metric.held for metric in guards)
+    return f"harm: {', '.join(harmed)}" if harmed else f"{held} of {len(guards)} held"
+
+
+def _now(status: PolicyStatus, verdict: Verdict | None) -> str:
+    if status.withheld:
+        return "taken back; the ledger cannot be written"
+    if status.violations:
+        return f"forbidden: {'; '.join(status.violations)}"
+    waits = f"needs approval: perfopt approve {status.name}" if status.pending_gate else ""
+    said = verdict.reason if verdict else status.state.reason
+    return f"{waits} ({status.pending_gate})" + (f"\n{said}" if said else "") if waits else said
