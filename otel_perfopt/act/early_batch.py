@@ -94,14 +94,14 @@ class EarlyBatch:
                 early = found.popleft()
                 if not found:
                     del self._started[key]
-                self._running -= 1
                 return early
             self._forget(key)
             return None
 
-    def refill(self) -> int:
-        """Start what waited for a free place; return how many."""
+    def settled(self) -> int:
+        """A claimed call is over; return how many calls its place let start."""
         with self._lock:
+            self._running -= 1
             return self._fill()
 
     def asks_for(self, key: Hashable) -> bool:

@@ -141,6 +141,10 @@ class ParallelTools:
         self._record.failed(call.tool)
         return result
 
+    def close(self) -> None:
+        """Start nothing any more."""
+        self._pool.close()
+
     def after_fork(self) -> None:
         """Early calls of the parent never end here."""
         self._generation = object()
@@ -152,16 +156,17 @@ class ParallelTools:
         if batch is None or key is None or use.shadow:
             return None, key
         early = batch.claim((call.tool, key))
-        assert call.run is not None
-        self._count_started(call.run, use, batch.refill())
         if early is not None and not self._quiet(use, call.tool, early.moment):
+            assert call.run is not None
             early.give_up()
+            self._settled(use, call)
             count(call.run, use.policy, conventions.POLICY_DISCARDED)
             return None, key
         return early, key
 
     def _usable(self, use: Use, call: ToolCall, early: EarlyCall, state: EarlyState, asked_ns: int) -> bool:
         assert call.run is not None
+        self._settled(use, call)
         if state is not EarlyState.READY or is_live(early.result):
             count(call.run, use.policy, conventions.POLICY_DISCARDED)
             return False
@@ -172,6 +177,11 @@ class ParallelTools:
         count(call.run, use.policy, conventions.POLICY_WASTED, -1)
         count(call.run, use.policy, conventions.POLICY_SAVED_NS, max(0, min(ended_ns, asked_ns) - early.began_ns))
         return True
+
+    def _settled(self, use: Use, call: ToolCall) -> None:
+        batch = self.batch_of(call.run)
+        if batch is not None and call.run is not None:
+            self._count_started(call.run, use, batch.settled())
 
     def _plain(self, use: Use, call: ToolCall, key: Hashable | None, proceed: Proceed) -> Any:
         began_ns = self._clock.monotonic_ns()

@@ -118,6 +118,7 @@ class Runtime:
     def close(self) -> None:
         """Stop watching the snapshot; calls are plain from here on."""
         self._source.close()
+        self._parallel.close()
 
     def after_fork(self) -> None:
         """Leave the parent's threads, locks and results behind; called in the child."""

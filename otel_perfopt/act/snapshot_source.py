@@ -120,6 +120,7 @@ class FileSource:
 
     def _reset_synchronisation(self) -> None:
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._looked = threading.Event()
         self._beat_ns = self._clock.monotonic_ns()
@@ -176,6 +177,10 @@ class FileSource:
 
     def look(self) -> None:
         """Look at all files once and publish what they say; called by the watcher."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         from_file = self._snapshot()
         killed = self._killed_at_start or from_file.killed or self._kill_file()
         killed_policies = self._killed_policies()

@@ -27,13 +27,16 @@ class SpeculationPool:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._work: SimpleQueue[Work] = SimpleQueue()
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._threads = 0
         self._idle = 0
+        self._closed = False
 
     def submit(self, work: Work) -> bool:
         """Run `work` in a thread right away; False when there is none to be had."""
         with self._lock:
+            if self._closed:
+                return False
             if self._idle > 0:
                 # The waiting thread is promised to this work from here on.
                 self._idle -= 1
@@ -49,6 +52,15 @@ class SpeculationPool:
                 self._threads -= 1
             return False
         return True
+
+    def close(self) -> None:
+        """Refuse work from here on and let idle threads end; calls under way come to their own end."""
+        with self._lock:
+            self._closed = True
+            for _ in range(self._idle):
+                self._work.put(None)
+            self._threads -= self._idle
+            self._idle = 0
 
     def after_fork(self) -> None:
         """The parent's threads do not exist here."""
@@ -66,6 +78,8 @@ class SpeculationPool:
 
     def _next(self) -> Work | None:
         with self._lock:
+            if self._closed:
+                return None
             self._idle += 1
         while True:
             with suppress(Empty):
