@@ -1,6 +1,6 @@
 """The support agent: `/query …` or `/task …` in, the answer for the customer out.
 
-    OPENAI_BASE_URL=… OPENAI_API_KEY=… python -m support.agent "/query Where is my order O-1003? I am customer C-002."
+OPENAI_BASE_URL=… OPENAI_API_KEY=… python -m support.agent "/query Where is my order O-1003? I am customer C-002."
 """
 
 import json
@@ -66,14 +66,16 @@ class SupportAgent:
         return answer
 
     def _run(self, text):
-        before = len(self.messages)
+        """The conversation remembers what was said, not what was looked up: that would be old by the next command."""
+        said = [*self.messages, {"role": "user", "content": text}]
+        self.messages = list(said)
         try:
-            self.messages.append({"role": "user", "content": text})
-            return self._loop()
+            answer = self._loop()
         except BaseException:
-            # Half an exchange would make every later request of this conversation invalid.
-            del self.messages[before:]
+            self.messages = said[:-1]
             raise
+        self.messages = [*said, {"role": "assistant", "content": answer}]
+        return answer
 
     def _loop(self):
         for _ in range(self.max_turns):

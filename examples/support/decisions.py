@@ -103,14 +103,26 @@ def stock_calls(c):
     customer, order = ("get_customer", {"customer_id": c.customer}), ("get_order", {"order_id": c.order})
     search = ("search_docs", {"query": "out of stock backorder"})
     yield [customer, order, search]
-    yield [("inventory", {"sku": c.find(r"SKU-\d+")}), ("list_orders", {"customer_id": c.customer}), customer, order, search]
+    yield [
+        ("inventory", {"sku": c.find(r"SKU-\d+")}),
+        ("list_orders", {"customer_id": c.customer}),
+        customer,
+        order,
+        search,
+    ]
 
 
 def policy_calls(c):
     customer, order = ("get_customer", {"customer_id": c.customer}), ("get_order", {"order_id": c.order})
     search = ("search_docs", {"query": c.find(r"your rule on ([a-z ]+)", "tone and language")})
     yield [customer, order, search]
-    yield [search, ("shipping_status", {"order_id": c.order}), ("list_orders", {"customer_id": c.customer}), customer, order]
+    yield [
+        search,
+        ("shipping_status", {"order_id": c.order}),
+        ("list_orders", {"customer_id": c.customer}),
+        customer,
+        order,
+    ]
 
 
 def task_reads(c, first_search, second_search):
@@ -127,7 +139,7 @@ def task_reads(c, first_search, second_search):
     ]
     stock = ("inventory", {"sku": c.latest("get_order").get("sku", "")})
     search = ("search_docs", {"query": second_search(c.latest("get_customer").get("tier", ""))})
-    yield [customer, order, stock, search]
+    yield [stock, search, customer, order]
 
 
 def refund_calls(c):

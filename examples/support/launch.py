@@ -12,8 +12,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -73,7 +72,9 @@ class Backend:
 
 
 @contextmanager
-def running_backends(folder, back_office=True, error_rate=0.0, row_interval_s=latency.BACK_OFFICE_ROW_INTERVAL_S, seed=1):
+def running_backends(
+    folder, back_office=True, error_rate=0.0, row_interval_s=latency.BACK_OFFICE_ROW_INTERVAL_S, seed=1
+):
     """Run the model server, the shop service and the back office on a fresh database in `folder`.
 
     Gives the environment variables an agent process needs, PYTHONPATH for `support` included. Raises
@@ -112,11 +113,9 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     with running_backends(options.folder, not options.no_back_office, options.error_rate) as env:
         print(json.dumps(env), flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             while os.read(0, 1024):
                 pass
-        except KeyboardInterrupt:
-            time.sleep(0)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,13 @@ class Model:
         self.error_rate = error_rate
         self.cache = PrefixCache()
         self.numbers = count(1)
-        self.stats = {"requests": 0, "injected_errors": 0, "prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+        self.stats = {
+            "requests": 0,
+            "injected_errors": 0,
+            "prompt_tokens": 0,
+            "cached_tokens": 0,
+            "completion_tokens": 0,
+        }
 
     def injected_error(self, body, attempt):
         """The status to fail this attempt with, or None: the same request and attempt always fare the same."""

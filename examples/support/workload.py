@@ -15,8 +15,8 @@ import time
 from itertools import count
 from pathlib import Path
 
-from . import customers, latency, truth
-from .agent import SupportAgent, TaskFailed
+from . import customers, latency, shop_client, truth
+from .agent import SupportAgent, TaskFailed, default_client
 
 
 def run_command(agent, command):
@@ -118,12 +118,20 @@ def options_from(arguments=None):
     return parser.parse_args(arguments)
 
 
+def warm_up():
+    """Load what the first command would load, so that start-up is not counted as traffic."""
+    default_client().chat.completions.with_raw_response
+    default_client().models.list()
+    shop_client.client(os.environ["SUPPORT_SHOP_URL"])
+
+
 def main(arguments=None):
     options = options_from(arguments)
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
+    warm_up()
     started, cpu = time.perf_counter(), cpu_seconds()
     if options.out:
         with options.out.open("a", encoding="utf-8") as file:
