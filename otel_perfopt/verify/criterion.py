@@ -91,4 +91,4 @@ def _test(kind: MetricKind, plan: ComparisonPlan, metric: str, *, absolute: bool
     if kind.test is Test.LOG_MEAN and not absolute:
         return MeanTest(Scale.LOG, plan.min_units_each, kind.floor, plan.target_units)
     inner = MeanTest(Scale.DIFFERENCE if absolute else Scale.RATIO, plan.min_units_each, target_units=plan.target_units)
-    return WinsorisedTest(inner, plan.freeze_units, frozen)
+    return inner if kind.bounded else WinsorisedTest(inner, plan.freeze_units, frozen)

@@ -19,8 +19,8 @@ def quantile(values: list[float], q: float) -> float:
 
 
 # So many baseline units beyond it say that the frozen value no longer stands for the traffic.
-STALE_EXCEEDANCE = 0.3
-STALE_WINSORISED = 0.1
+# Frozen from few units it is only roughly the quantile it stands for, so far more than 1 or 5 % must lie beyond.
+STALE_SHARE = 0.3
 MIN_STALE_UNITS = 30
 
 
@@ -78,7 +78,7 @@ class ExceedanceTest:
 
     def _stale(self) -> bool:
         _, exceeded, _, units = self.inner.outcomes.totals
-        return units >= MIN_STALE_UNITS and exceeded > STALE_EXCEEDANCE * units
+        return units >= MIN_STALE_UNITS and exceeded > STALE_SHARE * units
 
 
 @dataclass(slots=True)
@@ -142,5 +142,5 @@ class WinsorisedTest:
             return
         cut, units = self.cut.get(stratum, (0, 0))
         cut, units = self.cut[stratum] = (cut + (value > frozen), units + 1)
-        if units >= MIN_STALE_UNITS and cut > STALE_WINSORISED * units:
+        if units >= MIN_STALE_UNITS and cut > STALE_SHARE * units:
             self.inner.muted.add(stratum)

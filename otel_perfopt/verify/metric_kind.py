@@ -32,12 +32,16 @@ class Test(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class MetricKind:
-    """One metric's test, direction, the value its test reads, and the least value a logarithm is taken of."""
+    """One metric's test, direction, the value its test reads, and the least value a logarithm is taken of.
+
+    `bounded` values (scores) have no tail to winsorise.
+    """
 
     test: Test
     higher_is_better: bool = False
     reads: str = ""
     floor: float = 0.0
+    bounded: bool = False
 
 
 _KINDS = {
@@ -50,9 +54,9 @@ _KINDS = {
     TOKENS: MetricKind(Test.LOG_MEAN, floor=1.0),
     COST_USD: MetricKind(Test.MEAN),
     FAULT: MetricKind(Test.FAULT),
-    COMPLETION: MetricKind(Test.MEAN, higher_is_better=True),
-    SATISFACTION: MetricKind(Test.MEAN, higher_is_better=True),
-    QUALITY: MetricKind(Test.MEAN, higher_is_better=True),
+    COMPLETION: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
+    SATISFACTION: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
+    QUALITY: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
 }
 
 
