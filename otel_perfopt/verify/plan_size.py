@@ -115,6 +115,7 @@ def _event_units(criterion: Criterion, plan: ComparisonPlan, belief: Expectation
     if criterion.higher_is_better:
         return None
     if criterion.test.absolute:
+        # The betting half alone, at half the capital: the likelihood half is not slower where rates are equal.
         factors = log_factors(share, criterion.benefit_limit, -1)
         rates = [ours * one[0] + theirs * one[1] + (1.0 - ours - theirs) * one[2] for one in factors]
         weights: tuple[float, ...] = CAPITAL

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.verify.evidence import Stratum, log_mean_exp, threshold
+from otel_perfopt.verify.rate_likelihood import log_likelihood_e
 
 # Shares of the largest bet that cannot go bankrupt, and the capital each starts with. Each is a strategy fixed in
 # advance; their mean is one too. Most goes where rare failures and a margin of a few points want it.
@@ -47,18 +48,22 @@ class OutcomeCounts:
 def log_e_difference_above(counts: OutcomeCounts, margin: float) -> float:
     """Return ln E against H₀: rate(treatment) − rate(baseline) ≤ `margin`; reject at ln(1/α).
 
-    Under randomisation X = failed·(1{T}/π − 1{C}/(1−π)) has the difference of the rates as its mean at
-    every moment, whatever the base rate then is, and is bounded. So ∏(1 + λ(X − margin)) is a
-    supermartingale for every λ in [0, 1/(margin + 1/(1−π))) (Waudby-Smith & Ramdas 2010.09686); exact,
-    not asymptotic. Bets are a mean over fixed λ instead of plug-in ones: X takes three values a stratum,
-    so the wealth is a function of counts, independent of order, and merges.
+    The mean of two exact e-processes: `log_wealth` does well at small differences, the likelihood
+    ratios of `rate_likelihood` find a large one sooner. Both are functions of counts.
     """
-    return _log_wealth(counts, margin, sign=1)
+    return log_mean_exp((log_wealth(counts, margin, sign=1), log_likelihood_e(counts.by_stratum, margin)))
 
 
 def log_e_difference_below(counts: OutcomeCounts, margin: float) -> float:
     """Return ln E against H₀: rate(treatment) − rate(baseline) ≥ `margin`, which shows non-inferiority."""
-    return _log_wealth(counts, margin, sign=-1)
+    return log_mean_exp((log_wealth(counts, margin, sign=-1), log_likelihood_e(_swapped(counts), -margin)))
+
+
+def _swapped(counts: OutcomeCounts) -> dict[Stratum, tuple[int, int, int, int]]:
+    return {
+        Stratum(stratum.stage, 1.0 - stratum.allocation): (row[1], row[0], row[3], row[2])
+        for stratum, row in counts.by_stratum.items()
+    }
 
 
 def difference_interval(counts: OutcomeCounts, alpha: float) -> Interval | None:
@@ -104,7 +109,15 @@ def _crossing(rejected: Callable[[float], bool], *, inside: float, edge: float) 
     return edge
 
 
-def _log_wealth(counts: OutcomeCounts, margin: float, *, sign: int) -> float:
+def log_wealth(counts: OutcomeCounts, margin: float, *, sign: int) -> float:
+    """Return the logarithm of what betting against H₀ has made: difference ≤ `margin` (sign 1) or ≥ (sign −1).
+
+    Under randomisation X = failed·(1{T}/π − 1{C}/(1−π)) has the difference of the rates as its mean at
+    every moment, whatever the base rate then is, and is bounded. So ∏(1 + λ(X − margin)) is a
+    supermartingale for every λ in [0, 1/(margin + 1/(1−π))) (Waudby-Smith & Ramdas 2010.09686); exact,
+    not asymptotic. Bets are a mean over fixed λ instead of plug-in ones: X takes three values a stratum,
+    so the wealth is a function of counts, independent of order, and merges.
+    """
     wealth = [0.0] * len(BETS)
     for stratum, (ours, theirs, units_t, units_c) in counts.by_stratum.items():
         quiet = units_t + units_c - ours - theirs

@@ -17,6 +17,7 @@ from otel_perfopt.verify.rate_difference import (
     difference_interval,
     log_e_difference_above,
     log_e_difference_below,
+    log_wealth,
 )
 
 HALF, TENTH = Stratum("canary-1", 0.5), Stratum("canary-2", 0.1)
@@ -50,23 +51,39 @@ def test_capital_is_all_there_is():
     assert sum(CAPITAL) == pytest.approx(1.0)
 
 
+EDGES = [(0.05, 0.1), (0.4, 0.2), (0.3, -0.1), (0.0, 0.0)]
+
+
 @pytest.mark.parametrize("stratum", [HALF, TENTH])
-@pytest.mark.parametrize(("theirs", "margin"), [(0.05, 0.1), (0.4, 0.2), (0.3, -0.1), (0.0, 0.0)])
-def test_expectation_is_one_on_the_edge(stratum, theirs, margin):
+@pytest.mark.parametrize(("theirs", "margin"), EDGES)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_betting_is_fair_on_the_edge(stratum, theirs, margin, sign):
     """Wealth has expectation exactly 1 when the difference equals the margin, in both directions."""
-    for evidence in (log_e_difference_above, log_e_difference_below):
-        mean = exact_mean(lambda counts, test=evidence: test(counts, margin), stratum, theirs + margin, theirs, 5)
-        assert mean == pytest.approx(1.0)
+    mean = exact_mean(lambda counts: log_wealth(counts, margin, sign=sign), stratum, theirs + margin, theirs, 4)
+    assert mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("stratum", [HALF, TENTH])
+@pytest.mark.parametrize("margin", [-0.2, 0.0, 0.1, 0.3])
+@pytest.mark.parametrize("base", [0.0, 0.02, 0.1, 0.3, 0.6])
+@pytest.mark.parametrize("room", [0.0, 0.05, 0.3])
+def test_expectation_is_at_most_one_wherever_the_hypothesis_holds(stratum, margin, base, room):
+    """For rates on the edge and inside the hypothesis, in both directions, the expectation never exceeds 1."""
+    for sign, test in ((1, log_e_difference_above), (-1, log_e_difference_below)):
+        ours = base + margin - sign * room
+        if 0.0 <= ours <= 1.0:
+            mean = exact_mean(lambda counts, test=test: test(counts, margin), stratum, ours, base, 3)
+            assert mean <= 1.0 + 1e-9
 
 
 def test_expectation_falls_inside_the_hypothesis_and_grows_outside():
-    """Wealth shrinks where the hypothesis holds with room, and grows where it is false."""
+    """Evidence shrinks where the hypothesis holds with room, and grows where it is false."""
 
     def below(counts: OutcomeCounts) -> float:
         return log_e_difference_below(counts, 0.1)
 
-    assert exact_mean(below, HALF, 0.4, 0.05, 5) < 1.0
-    assert exact_mean(below, HALF, 0.05, 0.05, 5) > 1.0
+    assert exact_mean(below, HALF, 0.4, 0.05, 4) < 1.0
+    assert exact_mean(below, HALF, 0.05, 0.05, 4) > 1.0
 
 
 def test_type_one_error_with_a_look_at_every_unit_and_a_drifting_base_rate():
@@ -111,15 +128,13 @@ def test_merging_is_concatenation(first, second):
 
 @given(UNITS, st.sampled_from([HALF, TENTH]), st.floats(-0.3, 0.3))
 def test_evidence_is_monotone_and_never_negative(units, stratum, margin):
-    """A failed treatment unit speaks more for harm than one that worked; a wider margin is harder to exceed."""
+    """A failed treatment unit speaks more for harm than one that worked; a wider margin wins less by betting."""
     failed = log_e_difference_above(counts_of([*units, (stratum, True, True)]), margin)
     worked = log_e_difference_above(counts_of([*units, (stratum, True, False)]), margin)
     assert failed > worked
     assert e_value(failed) >= 0
-    assert (
-        log_e_difference_above(counts_of(units), margin + 0.05)
-        <= log_e_difference_above(counts_of(units), margin) + 1e-9
-    )
+    wider = log_wealth(counts_of(units), margin + 0.05, sign=1)
+    assert wider <= log_wealth(counts_of(units), margin, sign=1) + 1e-9
 
 
 @given(UNITS)
