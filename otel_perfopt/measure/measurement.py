@@ -11,7 +11,10 @@ from otel_perfopt.measure.sketch import QuantileSketch
 
 @dataclass(slots=True)
 class Measurement:
-    """Sufficient statistics of one metric for one target; two of them merge by addition."""
+    """Sufficient statistics of one metric for one target; two of them merge by addition.
+
+    What is no finite number is not counted.
+    """
 
     count: int = 0
     total: float = 0.0
@@ -20,6 +23,8 @@ class Measurement:
 
     def add(self, value: float) -> None:
         """Count one observation."""
+        if not math.isfinite(value):
+            return
         self.count += 1
         self.total += value
         self.total_squares += value * value

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 GAMMA = 1.02
+SMALLEST = 1e-9  # a nanosecond in seconds; below it a value counts as zero
+LARGEST = 1e18
 _LOG_GAMMA = math.log(GAMMA)
 
 
 @dataclass(slots=True)
 class QuantileSketch:
-    """Log-bucket counts (the idea of DDSketch, arXiv:1908.10693): relative error at most (γ−1)/2 = 1 %.
+    """Log-bucket counts (the idea of DDSketch, arXiv:1908.10693): relative error at most (γ−1)/(γ+1) < 1 %.
 
-    Values at or below zero are counted in a bucket of their own and read back as 0.
+    Values below a billionth are counted in a bucket of their own and read back as 0, those above
+    10¹⁸ as 10¹⁸; so there are never more than 3,141 buckets. What is no number is not counted.
     """
 
     buckets: Counter[int] = field(default_factory=Counter)
@@ -22,9 +26,9 @@ class QuantileSketch:
 
     def add(self, value: float, count: int = 1) -> None:
         """Count `value` `count` times."""
-        if value > 0:
-            self.buckets[math.ceil(math.log(value) / _LOG_GAMMA)] += count
-        else:
+        if value >= SMALLEST:
+            self.buckets[math.ceil(math.log(min(value, LARGEST)) / _LOG_GAMMA)] += count
+        elif value < SMALLEST:  # false for NaN
             self.zeros += count
 
     @property
@@ -39,15 +43,20 @@ class QuantileSketch:
 
     def quantile(self, q: float) -> float | None:
         """Return the value at quantile `q` in [0, 1], or None for an empty sketch."""
+        return self.quantiles((q,))[0]
+
+    def quantiles(self, qs: Iterable[float]) -> tuple[float | None, ...]:
+        """Return the value at each quantile of the ascending `qs`, in one pass; the lower of two neighbours."""
         total = self.count
+        ranks = [q * (total - 1) for q in qs]
         if total == 0:
-            return None
-        rank = q * (total - 1)
-        seen = self.zeros
-        if rank < seen:
-            return 0.0
-        for bucket in sorted(self.buckets):
-            seen += self.buckets[bucket]
-            if rank < seen:
-                return 2 * GAMMA**bucket / (GAMMA + 1)
-        return 2 * GAMMA ** max(self.buckets) / (GAMMA + 1)
+            return (None,) * len(ranks)
+        found: list[float | None] = []
+        ordered = sorted(self.buckets.items())
+        seen, reached, position = self.zeros, 0.0, 0
+        for rank in ranks:
+            while rank >= seen and position < len(ordered):
+                bucket, count = ordered[position]
+                seen, reached, position = seen + count, 2 * GAMMA**bucket / (GAMMA + 1), position + 1
+            found.append(reached)
+        return tuple(found)

@@ -1,0 +1,185 @@
+"""Numbers over time: `Execution`s in, regular `Series` by metric and command out, and gaps of a series filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Final
+
+from otel_perfopt import conventions as c
+from otel_perfopt.execution.model import Execution, Outcome, Target
+from otel_perfopt.measure.measurement import Measurement, Series
+
+HOUR_S: Final = 3600.0
+MAX_COMMANDS = 200
+MAX_BINS = 20_000  # more than two years of hours; a clock set wrong must not fill memory
+MAX_SCATTERED = 3  # bins; a longer gap is a block
+
+LATENCY_MEAN: Final = "latency.mean"  # seconds
+LATENCY_P95: Final = "latency.p95"  # seconds
+TOKENS: Final = "tokens"
+ERRORS: Final = "errors"  # failed runs
+COUNT: Final = "count"  # runs
+
+_OVERFLOW = Target(service=c.METRIC_OVERFLOW)
+
+
+@dataclass(slots=True)
+class _Bin:
+    """What happened in one bin."""
+
+    count: int = 0
+    errors: int = 0
+    tokens: int = 0
+    latency: Measurement = field(default_factory=Measurement)
+
+
+_VALUES: Final[dict[str, Callable[[_Bin], float | None]]] = {
+    LATENCY_MEAN: lambda found: found.latency.mean,
+    LATENCY_P95: lambda found: found.latency.quantile(0.95),
+    TOKENS: lambda found: float(found.tokens),
+    ERRORS: lambda found: float(found.errors),
+    COUNT: lambda found: float(found.count),
+}
+_EMPTY = _Bin()
+
+
+class SeriesBuilder:
+    """Sorts runs by the bin of `step_s` seconds in which they started, by command and over all of them.
+
+    Only runs with a clock count. Beyond `MAX_COMMANDS` commands, new ones share one overflow
+    target; where runs spread over more than `MAX_BINS` bins (a clock set wrong), a series is the
+    stretch of that length with the most runs.
+    """
+
+    def __init__(self, step_s: float = HOUR_S) -> None:
+        self.step_s = step_s
+        self._step_ns = round(step_s * 1e9)
+        self._bins: dict[Target, dict[int, _Bin]] = {}
+
+    def add(self, execution: Execution) -> None:
+        """Take one run into account."""
+        if not execution.timed or execution.command.start_ns <= 0:
+            return
+        for target in (Target(), self._target(execution)):
+            found = self._bins.setdefault(target, {}).setdefault(execution.command.start_ns // self._step_ns, _Bin())
+            found.count += 1
+            found.errors += execution.outcome is Outcome.FAILED
+            found.tokens += execution.tokens.total or 0
+            found.latency.add(execution.duration_s)
+
+    def _target(self, execution: Execution) -> Target:
+        of = execution.command.target
+        target = Target(service=of.service, command=of.command)
+        return target if target in self._bins or len(self._bins) <= MAX_COMMANDS else _OVERFLOW
+
+    def targets(self) -> tuple[Target, ...]:
+        """Return whose series there are; `Target()` is everything."""
+        return tuple(self._bins)
+
+    def series(self, metric: str, target: Target = Target()) -> Series | None:  # noqa: B008 - frozen
+        """Return one metric of one target from its first to its last run; None without runs.
+
+        In a bin without runs, counts, errors and tokens are 0 and latencies a gap.
+
+        Raises:
+            KeyError: there is no such metric.
+        """
+        value_of = _VALUES[metric]
+        bins = self._bins.get(target)
+        if not bins:
+            return None
+        first, last = _busiest(bins)
+        values = tuple(value_of(bins.get(index, _EMPTY)) for index in range(first, last + 1))
+        return Series(metric, target, first * self._step_ns, self.step_s, values)
+
+    def all(self) -> Iterator[Series]:
+        """Yield every metric of every target."""
+        for target in self._bins:
+            for metric in _VALUES:
+                found = self.series(metric, target)
+                if found is not None:
+                    yield found
+
+
+def _busiest(bins: dict[int, _Bin]) -> tuple[int, int]:
+    """Return the first and last bin of the stretch of at most `MAX_BINS` bins that holds the most runs."""
+    ordered = sorted(bins)
+    if ordered[-1] - ordered[0] < MAX_BINS:
+        return ordered[0], ordered[-1]
+    best, runs, start = (0, ordered[0], ordered[0]), 0, 0
+    for last in ordered:
+        runs += bins[last].count
+        while last - ordered[start] >= MAX_BINS:
+            runs -= bins[ordered[start]].count
+            start += 1
+        best = max(best, (runs, ordered[start], last))
+    return best[1], best[2]
+
+
+@dataclass(frozen=True, slots=True)
+class FilledSeries:
+    """A series without gaps, and which of its bins were filled: those are not to be scored."""
+
+    series: Series
+    values: tuple[float, ...]
+    filled: tuple[bool, ...]
+
+
+def fill_gaps(series: Series, max_scattered: int = MAX_SCATTERED) -> FilledSeries | None:
+    """Fill a series' gaps; None when nothing was observed at all.
+
+    Up to `max_scattered` bins in a row between observations are put on the straight line between
+    them. Longer gaps, and those at an end, take the median of the same hour of the week (of the
+    same bin of it, for bins shorter than an hour), else of the same time of the day, else of all.
+    """
+    observed = {index: value for index, value in enumerate(series.values) if value is not None}
+    if not observed:
+        return None
+    by_week, by_day = _Profile(series, observed, 7 * 24 * HOUR_S), _Profile(series, observed, 24 * HOUR_S)
+    overall = median(observed.values())
+    values = [0.0 if value is None else value for value in series.values]
+    for start, end in _gaps(series.values):
+        scattered = end - start <= max_scattered and start > 0 and end < len(values)
+        for index in range(start, end):
+            if scattered:
+                share = (index - start + 1) / (end - start + 1)
+                values[index] = values[start - 1] + share * (values[end] - values[start - 1])
+            else:
+                usual = by_week.usual(index)
+                usual = by_day.usual(index) if usual is None else usual
+                values[index] = overall if usual is None else usual
+    filled = tuple(value is None for value in series.values)
+    return FilledSeries(replace(series, values=tuple(values)), tuple(values), filled)
+
+
+def _gaps(values: tuple[float | None, ...]) -> Iterator[tuple[int, int]]:
+    start: int | None = None
+    for index, value in enumerate((*values, 0.0)):
+        if value is None:
+            start = index if start is None else start
+        elif start is not None:
+            yield start, index
+            start = None
+
+
+class _Profile:
+    """The median of what was observed at each bin of a period (a day, a week) by the clock."""
+
+    def __init__(self, series: Series, observed: dict[int, float], period_s: float) -> None:
+        self._first_s = series.start_ns / 1e9
+        self._step_s = series.step_s
+        self._period_s = period_s
+        places: dict[int, list[float]] = {}
+        if series.step_s <= period_s:
+            for index, value in observed.items():
+                places.setdefault(self._place(index), []).append(value)
+        self._medians = {place: median(found) for place, found in places.items()}
+
+    def usual(self, index: int) -> float | None:
+        """Return the median at this bin's place in the period; None where nothing was observed."""
+        return self._medians.get(self._place(index))
+
+    def _place(self, index: int) -> int:
+        return int((self._first_s + index * self._step_s) % self._period_s // self._step_s)
