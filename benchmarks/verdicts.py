@@ -208,6 +208,7 @@ def harm_delays(rollouts: int) -> None:
     }
     tolerances = {
         "+50 %": Guardrail("task_failure", max_relative=0.5),
+        "+100 %": Guardrail("task_failure", max_relative=1.0),
         "+5 points": Guardrail("task_failure", max_absolute=0.05),
         "+10 points": Guardrail("task_failure", max_absolute=0.10),
     }

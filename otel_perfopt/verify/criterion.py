@@ -9,6 +9,7 @@ from otel_perfopt.verify.confidence_sequence import Scale
 from otel_perfopt.verify.frozen_value import ExceedanceTest, WinsorisedTest
 from otel_perfopt.verify.metric_kind import MetricKind, Test, metric_kind
 from otel_perfopt.verify.metric_test import DifferenceTest, FaultTest, MeanTest, MetricTest, RatioTest
+from otel_perfopt.verify.rate_difference import OutcomeCounts
 
 GOAL = "goal"
 GUARDRAIL = "guardrail"
@@ -35,6 +36,12 @@ class Criterion:
     def positive_only(self) -> bool:
         """Whether a value of zero cannot be used (no logarithm, no floor)."""
         return isinstance(self.test, MeanTest) and self.test.scale is Scale.LOG and self.test.floor <= 0.0
+
+    @property
+    def outcomes(self) -> OutcomeCounts | None:
+        """What happened in each arm, where the metric is about events."""
+        test = self.test.inner if isinstance(self.test, ExceedanceTest) else self.test
+        return test.outcomes if isinstance(test, (RatioTest, DifferenceTest)) else None
 
     @property
     def means(self) -> bool:

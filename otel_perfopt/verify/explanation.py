@@ -84,16 +84,21 @@ def _sample_ratio(comparison: Comparison) -> MetricResult:
 def _metric_reason(criterion: Criterion, effect: Interval | None, conclusion: Conclusion) -> str:
     if criterion.metric == FAULT:
         return _fault_reason(criterion)
-    asked = _change(criterion.benefit_limit, absolute=criterion.test.absolute)
-    seen = _interval(effect, absolute=criterion.test.absolute) if effect else "not enough data"
+    asked = _change(criterion, criterion.benefit_limit)
+    seen = f"{criterion.metric} {_interval(criterion, effect) if effect else 'not enough data'}{_events(criterion)}"
     if conclusion is Conclusion.WORSE:
-        limit = _change(criterion.harm_limit, absolute=criterion.test.absolute)
-        return f"{criterion.metric} {seen}: shown to be worse than {limit}"
+        return f"{seen}: shown to be worse than {_change(criterion, criterion.harm_limit)}"
     if criterion.role == GOAL:
-        relation = "reaches" if conclusion is Conclusion.BETTER else "does not clear"
-        return f"{criterion.metric} {seen}: {relation} the {asked} asked for"
+        return f"{seen}: {'reaches' if conclusion is Conclusion.BETTER else 'does not clear'} the {asked} asked for"
     relation = "within" if conclusion is Conclusion.BETTER else "not yet shown to be within"
-    return f"{criterion.metric} {seen}: {relation} the {asked} tolerated"
+    return f"{seen}: {relation} the {asked} tolerated"
+
+
+def _events(criterion: Criterion) -> str:
+    if criterion.outcomes is None:
+        return ""
+    ours, theirs, units_t, units_c = criterion.outcomes.totals
+    return f", {ours} of {units_t} against {theirs} of {units_c}"
 
 
 def _fault_reason(criterion: Criterion) -> str:
@@ -146,13 +151,16 @@ def _would_change(
     return f"{text}; at the latest the limit, {left} units or {plan.max_duration_s / 86_400:g} days from the start."
 
 
-def _interval(effect: Interval, *, absolute: bool) -> str:
-    estimate, low, high = (_change(end, absolute=absolute) for end in (effect.estimate, effect.low, effect.high))
+def _interval(criterion: Criterion, effect: Interval) -> str:
+    estimate, low, high = (_change(criterion, end) for end in (effect.estimate, effect.low, effect.high))
     return f"{estimate} ({low} to {high})"
 
 
-def _change(value: float, *, absolute: bool) -> str:
-    if abs(value) > 99.0 and not absolute:
-        return "any increase"
-    text = f"{value:+.3g}" if absolute else f"{value * 100:+.1f} %"
+def _change(criterion: Criterion, value: float) -> str:
+    if not criterion.test.absolute:
+        text = "any increase" if value > 99.0 else f"{value * 100:+.1f} %"
+    elif criterion.outcomes is not None:
+        text = f"{value * 100:+.1f} points"
+    else:
+        text = f"{value:+.3g}"
     return text.replace("-", "−")
