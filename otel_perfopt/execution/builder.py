@@ -80,7 +80,7 @@ class _Trace:
             outcome=outcome_of(span),
             arms=arms_of(spans),
             evaluations=evaluations_of(spans),
-            timed=not command.estimated,
+            timed=span.attributes.get(c.UNTIMED) is not True,
             location=span.location,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from otel_perfopt.execution.critical_path import critical_path, self_times
-from otel_perfopt.execution.model import Execution, Outcome, StepKind, Target, TokenUsage
+from otel_perfopt.execution.model import Execution, Outcome, Step, StepKind, Target, TokenUsage
 from otel_perfopt.execution.step_tree import step_tree
 from otel_perfopt.measure import metric as m
 
@@ -23,17 +23,22 @@ class Observation(NamedTuple):
 def observations(execution: Execution) -> Iterator[Observation]:
     """Yield what one run adds to each metric: once for every step, and for the run as a whole (kind `command`).
 
-    Times are left out where the source has no clock, and what a source does not state is left out,
-    never zero.
+    A command inside the run is a step of kind `other`. Times are left out where the source has no
+    clock, and what a source does not state is left out, never zero.
     """
     for step in execution.steps:
-        yield Observation(m.ERRORS, step.target, step.kind, float(step.error_type is not None))
-        yield from _tokens(step.target, step.kind, step.tokens)
+        kind = _inner_kind(step)
+        yield Observation(m.ERRORS, step.target, kind, float(step.error_type is not None))
+        yield from _tokens(step.target, kind, step.tokens)
         if step.cost_usd is not None:
-            yield Observation(m.COST, step.target, step.kind, step.cost_usd)
+            yield Observation(m.COST, step.target, kind, step.cost_usd)
     yield from _whole(execution)
     if execution.timed:
         yield from _times(execution)
+
+
+def _inner_kind(step: Step) -> StepKind:
+    return StepKind.OTHER if step.kind is StepKind.COMMAND else step.kind
 
 
 def _whole(execution: Execution) -> Iterator[Observation]:
@@ -74,7 +79,7 @@ def _times(execution: Execution) -> Iterator[Observation]:
     thinking_ns = 0
     for step in (execution.command, *execution.steps):
         whole = step is execution.command
-        kind = StepKind.COMMAND if whole else step.kind
+        kind = StepKind.COMMAND if whole else _inner_kind(step)
         yield Observation(m.DURATION, step.target, kind, step.duration_s)
         yield Observation(m.SELF_TIME, step.target, kind, own_ns.get(step.span_id, 0) / 1e9)
         critical = critical_ns.get(step.span_id, 0)

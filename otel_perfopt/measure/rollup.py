@@ -30,8 +30,7 @@ class Rollup:
     """Adds up runs; two of them merge by addition.
 
     At most `max_targets` distinct targets are kept; what comes after is added to `OVERFLOW`, so
-    that totals stay true. A command nested in a run is a step of kind `command`, and counts beside
-    the run itself.
+    that totals stay true.
     """
 
     def __init__(self, prices: PriceTable | None = None, max_targets: int = MAX_TARGETS) -> None:

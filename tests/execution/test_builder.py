@@ -241,9 +241,12 @@ def test_tool_facts_are_read_and_missing_values_claim_nothing():
 
 
 def test_a_run_whose_command_has_no_clock_is_untimed():
-    """A command whose duration was made up marks the whole run as without a clock."""
-    (run,) = executions_of([command("r", 0, 9, **{c.DURATION_ESTIMATED: True})])
+    """The source says so; an inferred duration alone is still a time."""
+    (run,) = executions_of([command("r", 0, 9, **{c.UNTIMED: True})])
     assert not run.timed
+    (run,) = executions_of([command("r", 0, 9, **{c.DURATION_ESTIMATED: True})])
+    assert run.timed
+    assert run.command.estimated
 
 
 IDS = st.sampled_from(["", *"abcdefgh"])
@@ -251,7 +254,7 @@ VALUES = st.one_of(st.text(max_size=4), st.booleans(), st.integers(), st.floats(
 KEYS = st.sampled_from([
     c.STEP_KIND, c.GEN_AI_OPERATION_NAME, c.GEN_AI_USAGE_INPUT_TOKENS, c.GEN_AI_USAGE_OUTPUT_TOKENS, c.COST_USD,
     c.REQUESTED_BY, c.DATAFLOW_INPUTS, c.TOOL_EFFECTS, "perfopt.policy..arm", "perfopt.policy.p.arm",
-    "perfopt.policy.p.allocation", c.GEN_AI_CONVERSATION_ID, c.DURATION_ESTIMATED,
+    "perfopt.policy.p.allocation", c.GEN_AI_CONVERSATION_ID, c.UNTIMED,
 ])  # fmt: skip
 KINDS = st.sampled_from([kind.value for kind in StepKind])
 ATTRIBUTES = st.builds(
