@@ -17,7 +17,7 @@ def requests_of(tree: TraceTree, kinds: Mapping[str, StepKind]) -> dict[str, str
     Stated by the span itself, else the inference that encloses the call, else the last one that had
     ended in the same agent before the call began: an agent's loop asks, then calls.
     """
-    scopes = _scopes(tree, kinds)
+    scopes, enclosing = _scopes(tree, kinds)
     replies: dict[str, list[tuple[int, str]]] = {}
     for span_id in tree.order:
         if kinds[span_id] is StepKind.INFERENCE:
@@ -25,42 +25,30 @@ def requests_of(tree: TraceTree, kinds: Mapping[str, StepKind]) -> dict[str, str
     for ended in replies.values():
         ended.sort()
     return {
-        span_id: _requester(span_id, tree, kinds, scopes, replies)
+        span_id: text(tree.spans[span_id].attributes, c.REQUESTED_BY)
+        or enclosing[span_id]
+        or _last_before(tree.spans[span_id].start_ns, replies.get(scopes[span_id], []))
         for span_id in tree.order
         if kinds[span_id] is StepKind.TOOL
     }
 
 
-def _scopes(tree: TraceTree, kinds: Mapping[str, StepKind]) -> dict[str, str]:
-    """Return by span the agent, command or tool it runs inside, which is what one loop is."""
+def _scopes(tree: TraceTree, kinds: Mapping[str, StepKind]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return by span the agent, command or tool it runs inside, which is what one loop is, and the inference in it."""
     scopes: dict[str, str] = {}
+    enclosing: dict[str, str] = {}
     for span_id in tree.order:
         parent = tree.parents[span_id]
         if parent is None:
-            scopes[span_id] = ""
+            scopes[span_id] = enclosing[span_id] = ""
         elif kinds[parent] in (StepKind.COMMAND, StepKind.TOOL) or is_agent(tree.spans[parent]):
-            scopes[span_id] = parent
+            scopes[span_id], enclosing[span_id] = parent, ""
         else:
             scopes[span_id] = scopes[parent]
-    return scopes
+            enclosing[span_id] = parent if kinds[parent] is StepKind.INFERENCE else enclosing[parent]
+    return scopes, enclosing
 
 
-def _requester(
-    span_id: str,
-    tree: TraceTree,
-    kinds: Mapping[str, StepKind],
-    scopes: Mapping[str, str],
-    replies: Mapping[str, list[tuple[int, str]]],
-) -> str:
-    stated = text(tree.spans[span_id].attributes, c.REQUESTED_BY)
-    if stated:
-        return stated
-    scope = scopes[span_id]
-    above = tree.parents[span_id]
-    while above is not None and above != scope:
-        if kinds[above] is StepKind.INFERENCE:
-            return above
-        above = tree.parents[above]
-    ended = replies.get(scope, [])
-    position = bisect_right(ended, tree.spans[span_id].start_ns, key=lambda reply: reply[0])
+def _last_before(time_ns: int, ended: list[tuple[int, str]]) -> str:
+    position = bisect_right(ended, time_ns, key=lambda reply: reply[0])
     return ended[position - 1][1] if position else ""

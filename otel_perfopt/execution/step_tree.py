@@ -49,10 +49,11 @@ def step_tree(execution: Execution) -> StepTree:
     command = execution.command
     steps = {step.span_id: step for step in execution.steps if step.span_id != command.span_id}
     enclosing = _enclosing(command, steps)
+    above = set(enclosing)
     children: dict[str, list[Step]] = {}
     for step in steps.values():
         parent = step.parent_span_id
-        if step.span_id not in enclosing:
+        if step.span_id not in above:
             known = parent in steps and parent != step.span_id
             children.setdefault(parent if known else command.span_id, []).append(step)
     _cut_cycles(command.span_id, steps, enclosing, children)
@@ -62,12 +63,12 @@ def step_tree(execution: Execution) -> StepTree:
 
 def _enclosing(command: Step, steps: dict[str, Step]) -> list[str]:
     """Return the steps above the command, innermost first; none when the chain comes back to the command."""
-    above: list[str] = []
+    above: dict[str, None] = {}
     parent = command.parent_span_id
     while parent in steps and parent not in above:
-        above.append(parent)
+        above[parent] = None
         parent = steps[parent].parent_span_id
-    return [] if parent and (parent == command.span_id or parent in above) else above
+    return [] if parent and (parent == command.span_id or parent in above) else list(above)
 
 
 def _around(
