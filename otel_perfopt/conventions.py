@@ -114,8 +114,7 @@ POLICY_WASTED: Final = "wasted"
 POLICY_DISCARDED: Final = "discarded"
 POLICY_SAVED_NS: Final = "saved_ns"
 
-# Faults of our own code: how many of each optimization, and one event each.
-FAULTS_PREFIX: Final = "perfopt.faults."
+# Faults of our own code: one event each, and how many in the run (`POLICY_FAULTS`, `FAULTS`).
 FAULT_EVENT: Final = "perfopt.fault"
 FAULT_OPTIMIZATION: Final = "perfopt.optimization"
 BREAKER_STATE: Final = "perfopt.breaker.state"

@@ -13,6 +13,8 @@ from otel_perfopt.act.early_call import EarlyCall
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.signal.calls import ToolCall
 
+# Which calls of a segment are worth making early; asked when it opens, since writes go before it.
+Choose = Callable[["Segment"], Sequence["Candidate"]]
 # Starts a call early; None when it could not be started.
 Start = Callable[[ToolCall, Hashable], EarlyCall | None]
 
@@ -52,6 +54,8 @@ class EarlyBatch:
         use: Use,
         segments: Sequence[Segment],
         max_concurrency: int,
+        *,
+        choose: Choose,
         start: Start,
         on_wasted: Callable[[str], None],
     ) -> None:
@@ -63,6 +67,7 @@ class EarlyBatch:
         self._started: dict[Hashable, deque[EarlyCall]] = {}
         self._running = 0
         self._max_concurrency = max_concurrency
+        self._choose = choose
         self._start = start
         self._on_wasted = on_wasted
         self._lock = threading.RLock()
@@ -77,7 +82,7 @@ class EarlyBatch:
                 return 0
             segment = self._segments.popleft()
             self._barrier = segment.barrier
-            self._waiting = deque(segment.candidates)
+            self._waiting = deque(self._choose(segment))
             self.times = SegmentTimes()
             return self._fill()
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from otel_perfopt import conventions
 from otel_perfopt.act.breaker import Breaker
 from otel_perfopt.act.clock import Clock
+from otel_perfopt.act.run_tally import count_attribute
+from otel_perfopt.conventions import policy_attribute
 from otel_perfopt.signal.calls import RunContext
 from otel_perfopt.signal.faults import fault
 
@@ -20,14 +22,15 @@ class FaultLog:
     def __init__(self, names: tuple[str, ...], clock: Clock) -> None:
         self.breakers: Mapping[str, Breaker] = {name: Breaker(clock) for name in (SELECTION, *names)}
 
-    def note(self, name: str, error: Exception, run: RunContext | None) -> None:
-        """Count a fault; never raises."""
+    def note(self, name: str, error: Exception, run: RunContext | None, policy: str = "") -> None:
+        """Count a fault of the optimization `name`, acting for `policy` where one can be named; never raises."""
         try:
             breaker = self.breakers[name]
             breaker.failed()
             fault(f"act {name}", error)
-            if run is not None and run.span.is_recording():
-                run.span.set_attribute(conventions.FAULTS_PREFIX + name, breaker.faults)
+            if run is not None:
+                attribute = policy_attribute(policy, conventions.POLICY_FAULTS) if policy else conventions.FAULTS
+                count_attribute(run, attribute)
                 run.span.add_event(
                     conventions.FAULT_EVENT,
                     {

@@ -83,13 +83,13 @@ class ParallelTools:
     def begin(self, use: Use, run: RunContext, segments: Sequence[Segment], skipper: Callable[[], Skip]) -> None:
         """Start the first calls of a reply; `skipper` gives, for one segment, what need not be made at all."""
         self.finish(run)
-        wanted = [replace(item, candidates=_worth(item, self._record, skipper())) for item in segments]
         batch = EarlyBatch(
             use,
-            wanted,
+            segments,
             _parameters(use.rule).max_concurrency,
-            partial(self._start, self._generation),
-            self._record.wasted,
+            choose=lambda segment: _worth(segment, self._record, skipper()),
+            start=partial(self._start, self._generation),
+            on_wasted=self._record.wasted,
         )
         run.slots[_SLOT] = (self._generation, batch)
         self._count_started(run, use, batch.open_segment())

@@ -11,7 +11,7 @@ _SLOT = "perfopt.act.tally"
 
 
 class RunTally:
-    """Counts of one run by policy and field, each kept as a span attribute of the command."""
+    """Counts of one run by attribute name, each kept as a span attribute of the command."""
 
     __slots__ = ("_counts", "_lock")
 
@@ -28,10 +28,14 @@ class RunTally:
 
 def count(run: RunContext, policy: str, field: str, amount: int = 1) -> None:
     """Add `amount` to `perfopt.policy.<policy>.<field>` of the run."""
+    count_attribute(run, policy_attribute(policy, field), amount)
+
+
+def count_attribute(run: RunContext, name: str, amount: int = 1) -> None:
+    """Add `amount` to an attribute of the run."""
     tally = run.slots.get(_SLOT)
     if tally is None:
         tally = run.slots.setdefault(_SLOT, RunTally())
-    name = policy_attribute(policy, field)
     total = tally.add(name, amount)
     if run.span.is_recording():
         run.span.set_attribute(name, total)

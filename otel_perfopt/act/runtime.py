@@ -134,8 +134,7 @@ class Runtime:
         route = self._route(call)
         proceed = execute
         for middleware, use in route.uses:
-            step = partial(middleware.around, use, call)
-            proceed = partial(self._link, middleware.name, step, proceed)
+            proceed = partial(self._link, middleware, use, proceed)
         try:
             result = proceed(call)
         finally:
@@ -147,8 +146,7 @@ class Runtime:
         route = self._route(call)
         proceed = execute
         for middleware, use in route.uses:
-            step = partial(middleware.around_async, use, call)
-            proceed = partial(self._link_async, middleware.name, step, proceed)
+            proceed = partial(self._link_async, middleware, use, proceed)
         try:
             result = await proceed(call)
         finally:
@@ -156,21 +154,23 @@ class Runtime:
         self._passed(route, call)
         return result
 
-    def _link(self, name: str, step: Callable[[Proceed], Any], proceed: Proceed, call: ToolCall) -> Any:
+    def _link(self, middleware: Middleware, use: Use, proceed: Proceed, call: ToolCall) -> Any:
+        name = middleware.name
         breaker = self.faults.breakers[name]
         if not breaker.allow():
             return proceed(call)
-        result = guard(name, step, proceed, call, self.faults.note)
+        on_fault = partial(self.faults.note, policy=use.policy)
+        result = guard(name, partial(middleware.around, use, call), proceed, call, on_fault)
         breaker.succeeded()
         return result
 
-    async def _link_async(
-        self, name: str, step: Callable[[ProceedAsync], Awaitable[Any]], proceed: ProceedAsync, call: ToolCall
-    ) -> Any:
+    async def _link_async(self, middleware: Middleware, use: Use, proceed: ProceedAsync, call: ToolCall) -> Any:
+        name = middleware.name
         breaker = self.faults.breakers[name]
         if not breaker.allow():
             return await proceed(call)
-        result = await guard_async(name, step, proceed, call, self.faults.note)
+        on_fault = partial(self.faults.note, policy=use.policy)
+        result = await guard_async(name, partial(middleware.around_async, use, call), proceed, call, on_fault)
         breaker.succeeded()
         return result
 
@@ -221,9 +221,15 @@ class Runtime:
         if rule.decision.policy in in_force.killed_policies:
             return
         use = use_of(enrol(run, rule, self._process_unit), rule)
-        if use is not None and self.faults.breakers[parallel_tools.NAME].allow():
+        breaker = self.faults.breakers[parallel_tools.NAME]
+        if use is None or not breaker.allow():
+            return
+        try:
             self._parallel.begin(use, run, segments, partial(self._already_answered, in_force, run))
-            self.faults.breakers[parallel_tools.NAME].succeeded()
+        except Exception as error:
+            self.faults.note(parallel_tools.NAME, error, run, use.policy)
+        else:
+            breaker.succeeded()
 
     def _already_answered(self, in_force: InForce, run: RunContext) -> Callable[[ToolCall], bool]:
         """Return what tells the calls of one segment that the cache will answer: kept ones and repetitions."""

@@ -139,6 +139,7 @@ class ToolCache:
         try:
             noted = self._note(use, call)
             result = proceed(call)
+            self._missed(use, call)
             entry = noted(result, key)
         finally:
             self._flights.land(key, entry)
@@ -149,6 +150,7 @@ class ToolCache:
         try:
             noted = self._note(use, call)
             result = await proceed(call)
+            self._missed(use, call)
             entry = noted(result, key)
         finally:
             self._flights.land(key, entry)
@@ -161,8 +163,6 @@ class ToolCache:
         def noted(result: Any, key: Hashable) -> Entry | None:
             ended_ns = self._clock.monotonic_ns()
             self._patience.observe(call.tool, ended_ns - began_ns)
-            assert call.run is not None
-            count(call.run, use.policy, conventions.POLICY_MISSES)
             store = self._store(use.rule)
             kept = keep(result, store.max_bytes) if self._quiet(use, call.tool, moment) else None
             if kept is None:
@@ -190,13 +190,20 @@ class ToolCache:
         return result
 
     def _compare(self, use: Use, call: ToolCall, entry: Entry | None, result: Any) -> None:
-        # A write since the entry was looked up makes the two incomparable.
-        if entry is None or not self._quiet(use, call.tool, entry.moment):
+        if entry is None:
+            self._missed(use, call)
+            return
+        if not self._quiet(use, call.tool, entry.moment):
+            # A write since the entry was looked up makes the two incomparable.
             return
         assert call.run is not None
         same = _same(entry.kept.value, result)
         field = conventions.POLICY_TRUE_HITS if same else conventions.POLICY_FALSE_HITS
         count(call.run, use.policy, field)
+
+    def _missed(self, use: Use, call: ToolCall) -> None:
+        assert call.run is not None
+        count(call.run, use.policy, conventions.POLICY_MISSES)
 
     def _limit_s(self, use: Use, call: ToolCall) -> float:
         return self._patience.limit_s(call.tool, _parameters(use.rule).max_wait_s)

@@ -119,21 +119,31 @@ def new_agent(runtime: Runtime, conversation: str = "c") -> Agent:
     return Agent(runtime, RunContext("/task", conversation, "", TRACER.start_span("/task")))
 
 
+def outcome(function, arguments, agent: Agent | None) -> str:
+    try:
+        result = function(**arguments) if agent is None else agent.call(function, **arguments)
+        text = repr(result)
+        if isinstance(result, list):
+            result.append("changed by the agent")
+    except (KeyError, ValueError) as error:
+        return repr(error)
+    return text
+
+
+async def outcome_async(function, arguments, agent: Agent | None) -> str:
+    try:
+        return repr(await (function(**arguments) if agent is None else agent.call_async(function, **arguments)))
+    except (KeyError, ValueError) as error:
+        return repr(error)
+
+
 def play(program: Sequence[Sequence[Step]], tools: dict[str, Any], agent: Agent | None) -> list[Any]:
     """Run a program serially, as agents do: after each reply its calls, one after another, and some of the agent's own."""
     got: list[Any] = []
     for reply in program:
         if agent is not None:
             agent.reply(*[(tools[step.tool], step.arguments) for step in reply if step.asked])
-        for step in reply:
-            try:
-                function = tools[step.tool]
-                result = function(**step.arguments) if agent is None else agent.call(function, **step.arguments)
-                got.append(repr(result))
-                if isinstance(result, list):
-                    result.append("changed by the agent")
-            except (KeyError, ValueError) as error:
-                got.append(repr(error))
+        got.extend(outcome(tools[step.tool], step.arguments, agent) for step in reply)
     return got
 
 
@@ -141,11 +151,7 @@ async def play_async(program, tools, agent: Agent) -> list[Any]:
     got: list[Any] = []
     for reply in program:
         agent.reply(*[(tools[step.tool], step.arguments) for step in reply if step.asked])
-        for step in reply:
-            try:
-                got.append(repr(await agent.call_async(tools[step.tool], **step.arguments)))
-            except (KeyError, ValueError) as error:
-                got.append(repr(error))
+        got.extend([await outcome_async(tools[step.tool], step.arguments, agent) for step in reply])
     return got
 
 

@@ -134,6 +134,13 @@ def session(agent: Agent | None, world: World) -> list[object]:
     return got
 
 
+async def outcome_async(function, arguments, agent: Agent | None) -> object:
+    try:
+        return await (function(**arguments) if agent is None else agent.call_async(function, **arguments))
+    except (KeyError, ValueError) as error:
+        return repr(error)
+
+
 async def session_async(agent: Agent | None, world: World) -> list[object]:
     got: list[object] = []
     read, write = world.read_later, world.write_later
@@ -146,10 +153,7 @@ async def session_async(agent: Agent | None, world: World) -> list[object]:
         if agent is not None:
             agent.reply(*asked)
         for function, arguments in asked:
-            try:
-                got.append(await (function(**arguments) if agent is None else agent.call_async(function, **arguments)))
-            except (KeyError, ValueError) as error:
-                got.append(repr(error))
+            got.append(await outcome_async(function, arguments, agent))
     return got
 
 
@@ -229,7 +233,7 @@ def test_faults_are_on_the_commands_span_and_open_the_breaker(new_run, new_runti
     monkeypatch.setattr(ResultStore, "get", broken)
     for _ in range(10):
         agent.call(world.read, "a")
-    assert agent.run.span.attributes["perfopt.faults.tool_cache"] == 3
+    assert agent.run.span.attributes["perfopt.policy.tool-cache-policy.faults"] == 3
     events = [event for event in agent.run.span.events if event.name == "perfopt.fault"]
     assert [event.attributes["perfopt.breaker.state"] for event in events] == ["closed", "closed", "open"]
     assert events[0].attributes["error.type"] == "InjectedError"

@@ -481,6 +481,7 @@ def test_shadow_never_changes_a_result_and_counts_what_it_would_have_said(new_ag
     prefix = "perfopt.policy.tool-cache-policy."
     assert attributes[prefix + "shadow.true_hits"] == 1
     assert attributes[prefix + "shadow.false_hits"] == 1
+    assert attributes[prefix + "misses"] == 1
     assert attributes[prefix + "stage"] == "shadow"
     assert attributes[prefix + "arm"] == "baseline"
     assert agent.hits == []
