@@ -12,6 +12,7 @@ from otel_perfopt.signal.dialect_table import (
     CLAUDE_CODE_CONTENT,
     CLAUDE_CODE_NAMES,
     CLAUDE_CODE_PREFIX,
+    CLAUDE_CODE_SCOPE,
     CONTENT_NAMES,
     CONTENT_PREFIXES,
     KINDS_BY_OPERATION,
@@ -36,18 +37,16 @@ _CONTENT_STARTS: Final = frozenset(prefix.split(".", 1)[0] for prefix in CONTENT
 def normalise(name: str, attributes: Attributes, scope: str = "") -> dict[str, AttributeValue]:
     """Return the attributes under the names of `conventions`, whatever instrumentation wrote them.
 
-    `name` is the span's, `scope` its instrumentation scope's (a span of our own is returned as it is,
-    content and all taken out when it was written). Official GenAI names win over others;
+    `name` is the span's, `scope` its instrumentation scope's; Claude Code's everyday words (`model`)
+    are read on its spans only. Official GenAI names win over others;
     what is not known is kept as it is. `perfopt.step.kind` is added where operation or kind decide
     it; an agent's own span has none, since whether it is a command depends on what encloses it.
     Prompts, replies, arguments and results are taken out: a tool call keeps their digests and
     specific values. Input tokens include cached ones afterwards. Never raises on odd values.
     """
-    if scope == c.INSTRUMENTATION_SCOPE:
-        return dict(attributes)
     found: dict[str, AttributeValue] = {}
     translated: dict[str, AttributeValue] = {}
-    its_own = name.startswith(CLAUDE_CODE_PREFIX)
+    its_own = name.startswith(CLAUDE_CODE_PREFIX) or scope.startswith(CLAUDE_CODE_SCOPE)
     table, content = (CLAUDE_CODE_NAMES, CLAUDE_CODE_CONTENT) if its_own else (NAMES, CONTENT_NAMES)
     for key, value in attributes.items():
         ours = table.get(key)

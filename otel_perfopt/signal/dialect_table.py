@@ -12,8 +12,6 @@ from typing import Final
 
 from otel_perfopt import conventions as c
 
-CLAUDE_CODE_INPUT: Final = "input_tokens"
-
 # A foreign attribute's name -> ours. Where several name one thing, the first found counts.
 NAMES: Final = {
     # official, until they were renamed
@@ -57,10 +55,11 @@ NAMES: Final = {
 
 # Claude Code's names are everyday words, so they count only on its own spans.
 CLAUDE_CODE_PREFIX: Final = "claude_code."
+CLAUDE_CODE_SCOPE: Final = "com.anthropic.claude_code"
 CLAUDE_CODE_NAMES: Final = {
     **NAMES,
     "model": c.GEN_AI_REQUEST_MODEL,
-    CLAUDE_CODE_INPUT: c.GEN_AI_USAGE_INPUT_TOKENS,
+    "input_tokens": c.GEN_AI_USAGE_INPUT_TOKENS,
     "output_tokens": c.GEN_AI_USAGE_OUTPUT_TOKENS,
     "cache_read_tokens": c.GEN_AI_USAGE_CACHE_READ_TOKENS,
     "cache_creation_tokens": c.GEN_AI_USAGE_CACHE_WRITE_TOKENS,

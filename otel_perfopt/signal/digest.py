@@ -21,6 +21,7 @@ _SPACE = re.compile(r"\s")
 
 # Agents and sessions use the same words again and again; cleared when full.
 _known: dict[str, tuple[str, ...]] = {}
+_everyday: set[str] = set()
 
 
 def content_digest(value: object) -> str:
@@ -53,7 +54,7 @@ def flow_values(value: object, limit: int) -> tuple[frozenset[str], bool]:
     A shared value means data *may* have flowed. The reader must leave out what was known before the
     earlier result: values of the prompt, and of earlier arguments and results. With a cut list
     (more than `limit` values, 20,000 leaves or 1 MiB of text) independence cannot be claimed; the
-    values kept are the first ones. At 32 bits a value, 20 values meet 2,000 by chance once in
+    values kept are those of the first leaves. At 32 bits a value, 20 values meet 2,000 by chance once in
     100,000 times. Text that is JSON is read as the structure it is. Never raises.
     """
     values, cut = flow_list(value, limit)
@@ -61,7 +62,7 @@ def flow_values(value: object, limit: int) -> tuple[frozenset[str], bool]:
 
 
 def flow_list(value: object, limit: int) -> tuple[tuple[str, ...], bool]:
-    """Return what `flow_values` does, in order of first appearance, as span attributes need it."""
+    """Return what `flow_values` does, in a fixed order, as span attributes need it."""
     found: dict[str, None] = {}
     try:
         complete = _collect(value, found, limit)
@@ -92,35 +93,38 @@ def _add_values(leaf: _Leaf, found: dict[str, None], limit: int) -> bool:
     if not leaf.alone and len(text) <= MAX_LEAF_CHARS and is_specific_leaf(text):
         found[_short(text)] = None
     for tokens in _token_chunks(text):
-        for token in tokens:
-            digests = _known.get(token)
-            if digests is None:
-                digests = _remember(token)
-            for digest in digests:
+        for token in sorted(tokens - _everyday):
+            for digest in _known.get(token) or _remember(token):
                 found[digest] = None
         if len(found) > limit:
             return False
     return True
 
 
-def _token_chunks(text: str) -> Iterator[Mapping[str, None]]:
+def _token_chunks(text: str) -> Iterator[set[str]]:
     start = 0
     while start < len(text):
         end = len(text)
         if end - start > _CHUNK_CHARS:
             space = _SPACE.search(text, start + _CHUNK_CHARS)
             end = space.start() if space else end
-        yield dict.fromkeys(TOKEN.findall(text, start, end))
+        yield set(TOKEN.findall(text, start, end))
         start = end
 
 
 def _remember(token: str) -> tuple[str, ...]:
-    if len(_known) >= _MAX_KNOWN_TOKENS:
-        _known.clear()
     # A "token" of thousands of characters is encoded data, nobody's argument.
     if len(token) > _MAX_TOKEN_CHARS:
         return ()
-    digests = _known[token] = tuple(_short(value) for value in specific_values(token))
+    digests = tuple(_short(value) for value in specific_values(token))
+    if digests:
+        if len(_known) >= _MAX_KNOWN_TOKENS:
+            _known.clear()
+        _known[token] = digests
+    else:
+        if len(_everyday) >= _MAX_KNOWN_TOKENS:
+            _everyday.clear()
+        _everyday.add(token)
     return digests
 
 

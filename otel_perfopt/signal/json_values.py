@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
 import re
 import zlib
@@ -55,7 +54,7 @@ class JsonValues:
         try:
             with self._path.open("rb") as file:
                 yield from self._values(_texts(file, self._tally))
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error) as error:
             yield from self._values(iter(()))
             kind = "truncated_gzip" if isinstance(error, EOFError) else "corrupt_gzip"
             self._report(kind, "the gzip file is cut off or corrupt from here on")

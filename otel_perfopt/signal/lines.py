@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final
 
 from otel_perfopt.signal.source import ReadProblem, ReadTally
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 MAX_LINE_BYTES: Final = 64 << 20
 _BUFFER_BYTES: Final = 1 << 18
+_PACKED_BYTES: Final = 1 << 14
+_GZIP_WINDOW: Final = 31  # zlib's way to ask for a gzip header and its checksum
 _LINES_BETWEEN_COUNTS: Final = 64
 
 
@@ -36,7 +40,7 @@ def read_lines(path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:
             tally.bytes += file.tell() - counted
     except EOFError:
         tally.report(ReadProblem(str(path), number + 1, "truncated_gzip", "the gzip file is cut off here"))
-    except (zlib.error, gzip.BadGzipFile) as error:
+    except zlib.error as error:
         tally.report(
             ReadProblem(str(path), number + 1, "corrupt_gzip", f"the gzip data is corrupt from here on: {error}")
         )
@@ -45,12 +49,43 @@ def read_lines(path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:
 
 
 def decompressed(file: io.BufferedReader) -> io.BufferedReader:
-    """Return a buffered stream of the file's content, unpacked when it starts as gzip does; `file` stays the caller's."""
+    """Return a buffered stream of the file's content, unpacked when it starts as gzip does; `file` stays the caller's.
+
+    Everything before a cut or damage can be read before the stream raises EOFError or zlib.error.
+    """
     magic = file.read(2)
     file.seek(0)
-    if magic != GZIP_MAGIC:
-        return file
-    return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=file)), _BUFFER_BYTES)
+    return io.BufferedReader(_Unpacked(file), _BUFFER_BYTES) if magic == GZIP_MAGIC else file
+
+
+class _Unpacked(io.RawIOBase):
+    """Gzip content; unlike `gzip.GzipFile` it gives what stands before a cut, however large the reads are."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        super().__init__()
+        self._file = file
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        while True:
+            if self._member.eof:
+                # Members may follow one another, and padding may follow the last.
+                packed = (self._member.unused_data or self._file.read(_PACKED_BYTES)).lstrip(b"\0")
+                if not packed:
+                    return 0
+                self._member = zlib.decompressobj(_GZIP_WINDOW)
+            else:
+                packed = self._member.unconsumed_tail or self._file.read(_PACKED_BYTES)
+            data = self._member.decompress(packed, len(view))
+            if data:
+                view[: len(data)] = data
+                return len(data)
+            if not packed:
+                raise EOFError
 
 
 def _numbered(stream: io.BufferedReader, path: Path, tally: ReadTally) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import zlib
@@ -93,8 +92,9 @@ def _head(path: Path) -> tuple[bytes, ReadProblem | None]:
                 pieces.append(piece)
                 size += len(piece)
     except OSError as error:
-        kind = "corrupt_gzip" if isinstance(error, gzip.BadGzipFile) else "unreadable_file"
-        return b"".join(pieces), ReadProblem(str(path), 0, kind, f"cannot be read: {error.strerror or error}")
+        return b"".join(pieces), ReadProblem(
+            str(path), 0, "unreadable_file", f"cannot be read: {error.strerror or error}"
+        )
     except EOFError:
         return b"".join(pieces), ReadProblem(
             str(path), 0, "truncated_gzip", "the gzip file is cut off at its beginning"
