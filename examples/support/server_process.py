@@ -4,8 +4,6 @@ import os
 import socket
 import threading
 
-import uvicorn
-
 
 def end_with_parent():
     """End this process as soon as its parent closes our standard input, which its death does too."""
@@ -25,6 +23,8 @@ def announce(text):
 
 def serve(application):
     """Serve until the parent goes away; prints `READY <port>` when connections are accepted."""
+    import uvicorn  # the back office, which uses the rest of this file, starts sooner without it
+
     end_with_parent()
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
 """Traffic: conversations in, one JSON line for each command and a summary out; `python -m support.workload`.
 
 Conversations run in threads of this one process, each with an agent of its own. The same seed and
-numbers give the same commands.
+numbers give the same commands. SIGTERM lets the running conversations end and starts no more.
 """
 
 import argparse
@@ -114,6 +114,7 @@ def options_from(arguments=None):
     parser.add_argument("--commands", default="query,task", type=lambda text: tuple(text.split(",")))
     parser.add_argument("--pause", type=float, default=latency.CUSTOMER_READS_S, help="seconds between two commands")
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input is closed")
     parser.add_argument("--out", type=Path, help="file of JSON lines, one for each command; appended to")
     return parser.parse_args(arguments)
 
@@ -125,12 +126,25 @@ def warm_up():
     shop_client.client(os.environ["SUPPORT_SHOP_URL"])
 
 
+def stop_with_input(stop, input_descriptor=0):
+    """Set `stop` once our standard input ends, as it does when the program that started us dies."""
+
+    def watch():
+        while os.read(input_descriptor, 1024):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="stop-with-input", daemon=True).start()
+
+
 def main(arguments=None):
     options = options_from(arguments)
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
+    if options.until_input_ends:
+        stop_with_input(stop)
     warm_up()
     started, cpu = time.perf_counter(), cpu_seconds()
     if options.out:

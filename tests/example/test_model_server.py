@@ -51,14 +51,15 @@ def test_a_seen_prefix_is_read_from_the_cache_and_a_changed_head_is_not(backends
 
 
 def test_time_follows_the_stated_rates(backends):
-    """A prompt of 20,000 new tokens takes a second longer than the same prompt seen before."""
+    """A prompt of 20,000 new tokens takes a second; the same prompt, seen before, takes much less."""
     messages = [{"role": "system", "content": f"{time.time()}" + "word " * 16_000}, QUESTION]
     seconds = []
     for _ in range(2):
         started = time.perf_counter()
         ask(messages=messages)
         seconds.append(time.perf_counter() - started)
-    assert seconds[0] - seconds[1] == pytest.approx(16_000 * 5 / 4 / latency.PREFILL_TOKENS_PER_S, rel=0.25)
+    assert seconds[0] >= 16_000 * 5 / 4 / latency.PREFILL_TOKENS_PER_S
+    assert seconds[1] < 0.7 * seconds[0]
 
 
 def test_a_stream_adds_up_to_the_whole_reply_and_ends_with_usage(backends):
@@ -105,9 +106,11 @@ def test_injected_errors_are_the_same_each_time_and_passed_by_a_retry(tmp_path):
     assert {429, 500} < {*statuses}
     assert not any(Model().injected_error(body, "0") for body in bodies)
 
-    with running_backends(tmp_path, back_office=False, error_rate=0.5) as env:
-        with openai.OpenAI(base_url=env["OPENAI_BASE_URL"], api_key="x", max_retries=0) as client:
-            failures = [failure_of_attempt(client, number) for number in range(12)]
+    with (
+        running_backends(tmp_path, back_office=False, error_rate=0.5) as env,
+        openai.OpenAI(base_url=env["OPENAI_BASE_URL"], api_key="x", max_retries=0) as client,
+    ):
+        failures = [failure_of_attempt(client, number) for number in range(12)]
     assert None in failures
     assert {openai.RateLimitError, openai.InternalServerError} >= set(failures) - {None} != set()
 

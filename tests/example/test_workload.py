@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -106,17 +107,31 @@ def test_the_checker_refuses_what_is_not_so(shop):
     assert "answer says" in truth.problem_with(shop, command, right, changed + 1, changed + 9)
 
 
-def test_traffic_stops_when_asked(backends, shop, tmp_path):
-    """SIGTERM lets running conversations end, then the summary is printed and the process ends well."""
-    process, out = of_process(
-        backends, tmp_path, "--conversations", "10000", "--concurrency", "4", "--commands", "query"
-    )
-    while not out.read_text():
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    text, _ = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert 4 <= json.loads(text)["conversations"] <= 8
+def test_traffic_stops_when_asked(shop, tmp_path, capsys):
+    """SIGTERM lets running conversations end, starts no more, and the summary counts what was done."""
+    out, before = tmp_path / "out.jsonl", {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
+    ask_to_stop = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    ask_to_stop.start()
+    try:
+        arguments = ["--conversations", "10000", "--concurrency", "4", "--commands", "query", "--out", str(out)]
+        workload.main(arguments)
+    finally:
+        ask_to_stop.cancel()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+    assert json.loads(capsys.readouterr().out)["conversations"] == len(out.read_text().splitlines())
+    assert 4 <= len(out.read_text().splitlines()) <= 8
+
+
+def test_traffic_stops_when_its_input_does():
+    """With --until-input-ends, a closed standard input stops the traffic like SIGTERM does."""
+    reading, writing = os.pipe()
+    stop = threading.Event()
+    workload.stop_with_input(stop, reading)
+    assert not stop.wait(0.05)
+    os.close(writing)
+    assert stop.wait(5.0)
+    os.close(reading)
 
 
 def test_a_cache_that_is_too_generous_fails_tasks(tmp_path):
