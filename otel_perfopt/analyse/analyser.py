@@ -13,6 +13,8 @@ from otel_perfopt.analyse.detector import Detector
 from otel_perfopt.analyse.error_cost import ErrorCost
 from otel_perfopt.analyse.error_loss import ErrorLoss
 from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.analyse.histories import Histories, history_findings
+from otel_perfopt.analyse.history import History
 from otel_perfopt.analyse.hotspot import Hotspot
 from otel_perfopt.analyse.n_plus_one import NPlusOne
 from otel_perfopt.analyse.next_steps import NextStepCounts
@@ -77,6 +79,7 @@ class Analyser:
         self._errors = ErrorCost()
         self._next = NextStepCounts()
         self._typical = TypicalRun()
+        self._histories = Histories()
         self._opportunities = OpportunityDetector(seed)
         self._detectors: tuple[Detector, ...] = (self._opportunities, *(make(seed) for make in detectors))
         self._observers: tuple[Callable[[Execution], None], ...] = (
@@ -88,6 +91,7 @@ class Analyser:
             self._errors.observe,
             self._next.observe,
             self._typical.observe,
+            self._histories.observe,
             *(detector.observe for detector in self._detectors),
         )
 
@@ -99,7 +103,7 @@ class Analyser:
     def result(self, tally: ReadTally) -> Analysis:
         """Return what all runs observed so far say."""
         totals, usage = self._totals, self._usage
-        opportunities = self._opportunities.opportunities()
+        opportunities, histories = self._opportunities.opportunities(), self._histories.result()
         return Analysis(
             tally=input_tally(tally),
             window_ns=totals.window_ns(),
@@ -116,16 +120,17 @@ class Analyser:
             repetition=self._repeats.result(),
             errors=self._errors.result(),
             next_steps=self._next.result(),
+            histories=histories,
             waterfall=self._typical.result(),
             opportunities=opportunities,
-            findings=self._findings(opportunities),
+            findings=self._findings(opportunities, histories),
             notes=self._notes(),
         )
 
-    def _findings(self, opportunities: tuple[Opportunity, ...]) -> tuple[Finding, ...]:
+    def _findings(self, opportunities: tuple[Opportunity, ...], histories: tuple[History, ...]) -> tuple[Finding, ...]:
         window_ns = self._totals.window_ns()
         found = [finding for detector in self._detectors for finding in detector.findings()]
-        found = priced(found, opportunities, replayed=window_ns is not None)
+        found = priced(found, opportunities, replayed=window_ns is not None) + history_findings(histories)
         return ranked(replace(finding, window_ns=window_ns or (0, 0)) for finding in found)
 
     def _notes(self) -> tuple[str, ...]:

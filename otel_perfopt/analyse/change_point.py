@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otel_perfopt.analyse.finding import Interval
-from otel_perfopt.analyse.gaps import FilledSeries, Values
+from otel_perfopt.analyse.gaps import FilledValues, Values
 from otel_perfopt.analyse.history import ChangePoint, NotEnoughHistory
 from otel_perfopt.analyse.long_run import LongRun, long_run
 
@@ -21,7 +21,7 @@ OUTLIER_DEVIATIONS = 4.0
 
 
 def change_points_of(
-    filled: FilledSeries, season: Values, *, alpha: float = 0.05
+    filled: FilledValues, season: Values, *, alpha: float = 0.05
 ) -> tuple[ChangePoint, ...] | NotEnoughHistory:
     """Return the lasting shifts of `filled` once its `season` is taken out; at most `alpha` of quiet series have any.
 
@@ -33,7 +33,7 @@ def change_points_of(
     if seen.size < MIN_BINS:
         return NotEnoughHistory(f"{seen.size} hours with data; a change needs at least {MIN_BINS}", seen.size, MIN_BINS)
     values = _pull_in_outliers((filled.values - season)[seen])
-    breaks = _proposed(values, alpha)
+    breaks = _proposed(values)
     breaks = _confirmed(values, breaks, alpha)
     if not breaks or not _steps_beat_line(values, breaks):
         return ()
@@ -45,7 +45,7 @@ def change_points_of(
     )
 
 
-def levels_of(filled: FilledSeries, changes: tuple[ChangePoint, ...]) -> Values:
+def levels_of(filled: FilledValues, changes: tuple[ChangePoint, ...]) -> Values:
     """Return the level that the shifts imply at every bin, from zero at the start."""
     levels = np.zeros(filled.values.size)
     for change in changes:
@@ -66,7 +66,7 @@ def _pull_in_outliers(values: Values) -> Values:
     return result
 
 
-def _proposed(values: Values, alpha: float) -> list[int]:
+def _proposed(values: Values) -> list[int]:
     # ruptures brings scipy, which takes seconds to import: only series with history pay for it.
     from ruptures import KernelCPD  # noqa: PLC0415
 
@@ -75,7 +75,7 @@ def _proposed(values: Values, alpha: float) -> list[int]:
     if noise.variance <= 0:
         return []
     # The cost of a segment is its sum of squares, so a penalty is in units of the long-run variance.
-    penalty = noise.variance * (2 * math.log(values.size) + 2 * math.log(1 / alpha))
+    penalty = noise.variance * 2 * math.log(values.size)
     found = KernelCPD(kernel="linear", min_size=shortest).fit(values.reshape(-1, 1)).predict(pen=penalty)
     return [int(place) for place in found[:-1]]
 
@@ -139,7 +139,7 @@ def _steps_beat_line(values: Values, breaks: list[int]) -> bool:
 
 
 def _describe(
-    filled: FilledSeries, seen: NDArray[np.int64], values: Values, edges: tuple[int, int, int], noise: LongRun
+    filled: FilledValues, seen: NDArray[np.int64], values: Values, edges: tuple[int, int, int], noise: LongRun
 ) -> ChangePoint:
     start, split, end = edges
     before, after = float(values[start:split].mean()), float(values[split:end].mean())

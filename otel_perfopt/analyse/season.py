@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_perfopt.analyse.gaps import FilledSeries, Values, fill
+from otel_perfopt.analyse.gaps import FilledValues, Values, fill
 from otel_perfopt.analyse.history import NotEnoughHistory, Season, SeasonalPeriod
 from otel_perfopt.measure.measurement import Series
 
@@ -46,9 +46,9 @@ def _days(bins: int, day: int) -> str:
     return f"{bins / day:.1f} days"
 
 
-def _accepted(filled: FilledSeries, day: int, alpha: float) -> list[tuple[int, float]]:
+def _accepted(filled: FilledValues, day: int, alpha: float) -> list[tuple[int, float]]:
     accepted: list[tuple[int, float]] = []
-    remaining = FilledSeries(filled.values.copy(), filled.observed, filled.first_bin_ns, filled.step_s)
+    remaining = FilledValues(filled.values.copy(), filled.observed, filled.first_bin_ns, filled.step_s)
     for period in sorted(candidate_periods(filled.values, day, alpha)):
         r2 = split_half_r2(remaining, period)
         if r2 is not None and r2 >= _required_r2(period, filled.values.size):
@@ -116,7 +116,7 @@ def _fundamental(frequency_index: int, size: int, day: int) -> int | None:
     return round(size / frequency_index)
 
 
-def _profile(filled: FilledSeries, period: int, part: NDArray[np.bool_] | None = None) -> Values:
+def _profile(filled: FilledValues, period: int, part: NDArray[np.bool_] | None = None) -> Values:
     chosen = filled.observed if part is None else filled.observed & part
     values = filled.values - _cycle_level(filled.values, period)
     phase = filled.phase(period)
@@ -140,7 +140,7 @@ def _cycle_level(values: Values, period: int) -> Values:
     return np.convolve(padded, weights, mode="valid")
 
 
-def split_half_r2(filled: FilledSeries, period: int) -> float | None:
+def split_half_r2(filled: FilledValues, period: int) -> float | None:
     """Return how much of each half's variance about its drift the other half's profile explains; None below 2 cycles.
 
     1 is a perfect repeat; noise gives values below zero.
@@ -180,7 +180,7 @@ def _decompose(values: Values, periods: tuple[int, ...]) -> tuple[Values, list[V
 
 
 def _describe(
-    filled: FilledSeries, parts: tuple[Values, list[Values]], place: int, accepted: tuple[int, float]
+    filled: FilledValues, parts: tuple[Values, list[Values]], place: int, accepted: tuple[int, float]
 ) -> SeasonalPeriod:
     period, r2 = accepted
     trend, seasonals = parts

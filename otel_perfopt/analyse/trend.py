@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otel_perfopt.analyse.finding import Interval
-from otel_perfopt.analyse.gaps import FilledSeries, Values
+from otel_perfopt.analyse.gaps import FilledValues, Values
 from otel_perfopt.analyse.history import NotEnoughHistory, Trend
 from otel_perfopt.analyse.long_run import long_run
 from otel_perfopt.analyse.student_t import student_t
@@ -21,7 +21,7 @@ OUTLIER_DEVIATIONS = 4.0
 MAX_PAIRED_POINTS = 300
 
 
-def trend_of(filled: FilledSeries, level: Values, *, alpha: float = 0.05) -> Trend | NotEnoughHistory:
+def trend_of(filled: FilledValues, level: Values, *, alpha: float = 0.05) -> Trend | NotEnoughHistory:
     """Return the slope of `filled` once `level` (its season and known shifts) is taken out.
 
     A Theil-Sen line finds the outliers, which are pulled in to four deviations; least squares on the
