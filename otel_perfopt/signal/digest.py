@@ -15,7 +15,7 @@ MAX_LEAVES = 20_000
 MAX_LEAF_CHARS = 64
 MAX_TEXT_CHARS = 1 << 20
 _CHUNK_CHARS = 1 << 16
-_MAX_KNOWN_TOKENS = 1 << 16
+_MAX_KNOWN_WORDS = 1 << 15
 _MAX_TOKEN_CHARS = 512
 _SPACE = re.compile(r"\s")
 
@@ -92,39 +92,41 @@ def _add_values(leaf: _Leaf, found: dict[str, None], limit: int) -> bool:
     text = leaf.text
     if not leaf.alone and len(text) <= MAX_LEAF_CHARS and is_specific_leaf(text):
         found[_short(text)] = None
-    for tokens in _token_chunks(text):
-        for token in sorted(tokens - _everyday):
-            for digest in _known.get(token) or _remember(token):
+    for words in _words(text):
+        # Sets do the bulk of it in C: most words are known to hold nothing.
+        for word in sorted(words - _everyday):
+            for digest in _known.get(word) or _remember(word):
                 found[digest] = None
         if len(found) > limit:
             return False
     return True
 
 
-def _token_chunks(text: str) -> Iterator[set[str]]:
+def _words(text: str) -> Iterator[set[str]]:
     start = 0
     while start < len(text):
         end = len(text)
         if end - start > _CHUNK_CHARS:
             space = _SPACE.search(text, start + _CHUNK_CHARS)
             end = space.start() if space else end
-        yield set(TOKEN.findall(text, start, end))
+        yield set(text[start:end].split())
         start = end
 
 
-def _remember(token: str) -> tuple[str, ...]:
-    # A "token" of thousands of characters is encoded data, nobody's argument.
-    if len(token) > _MAX_TOKEN_CHARS:
-        return ()
-    digests = tuple(_short(value) for value in specific_values(token))
+def _remember(word: str) -> tuple[str, ...]:
+    # A "token" of hundreds of characters is encoded data, nobody's argument.
+    tokens = (token for token in TOKEN.findall(word) if len(token) <= _MAX_TOKEN_CHARS)
+    digests = tuple(_short(value) for token in tokens for value in specific_values(token))
+    if len(word) > _MAX_TOKEN_CHARS:
+        return digests
     if digests:
-        if len(_known) >= _MAX_KNOWN_TOKENS:
+        if len(_known) >= _MAX_KNOWN_WORDS:
             _known.clear()
-        _known[token] = digests
+        _known[word] = digests
     else:
-        if len(_everyday) >= _MAX_KNOWN_TOKENS:
+        if len(_everyday) >= _MAX_KNOWN_WORDS:
             _everyday.clear()
-        _everyday.add(token)
+        _everyday.add(word)
     return digests
 
 
