@@ -33,19 +33,19 @@ RESULT = {"results": [{"title": f"page {i}", "snippet": "x" * 80} for i in range
 TEXT = "x" * 400
 
 
-def read_docs(query: str, limit: int = 3) -> Any:
+def read_docs(query: str, limit: int = 3) -> Any:  # noqa: ARG001 - a tool that costs nothing
     return RESULT
 
 
-def read_text(query: str, limit: int = 3) -> str:
+def read_text(query: str, limit: int = 3) -> str:  # noqa: ARG001 - a tool that costs nothing
     return TEXT
 
 
-def other(query: str, limit: int = 3) -> Any:
+def other(query: str, limit: int = 3) -> Any:  # noqa: ARG001 - a tool that costs nothing
     return RESULT
 
 
-async def read_docs_async(query: str, limit: int = 3) -> Any:
+async def read_docs_async(query: str, limit: int = 3) -> Any:  # noqa: ARG001 - a tool that costs nothing
     return RESULT
 
 
