@@ -6,10 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from otel_perfopt import conventions as c
-from otel_perfopt.execution.model import NO_TOKENS, Execution, Step, StepKind, Target, TokenUsage, ToolEffects
+from otel_perfopt.execution.model import (
+    NO_TOKENS,
+    Execution,
+    Outcome,
+    Step,
+    StepKind,
+    Target,
+    TokenUsage,
+    ToolEffects,
+)
 from otel_perfopt.execution.requests import requests_of
 from otel_perfopt.execution.run_facts import arms_of, evaluations_of, outcome_of, stated
-from otel_perfopt.execution.run_split import kinds_of, split_runs
+from otel_perfopt.execution.run_split import has_lost_parent, kinds_of, split_runs
 from otel_perfopt.execution.span_kind import is_agent, name_of, text
 from otel_perfopt.execution.trace_tree import TraceTree, trace_tree
 from otel_perfopt.execution.usage import counted_cost, counted_usage
@@ -69,7 +78,8 @@ class _Trace:
         span = self.tree.spans[root]
         command_name = name_of(span, StepKind.COMMAND)
         steps = [self._step(member, command_name) for member in members]
-        command, inner = _enclose(steps)
+        unfinished = self._is_unfinished(root)
+        command, inner = _enclose(steps, unfinished=unfinished)
         spans = [span, *sorted((self.tree.spans[m] for m in members if m != root), key=lambda s: s.start_ns)]
         around = [*spans[:1], *self._above(root), *spans[1:]]
         return Execution(
@@ -77,12 +87,22 @@ class _Trace:
             steps=tuple(sorted(inner, key=lambda step: (step.start_ns, -step.end_ns, step.span_id))),
             conversation_id=stated(around, c.GEN_AI_CONVERSATION_ID) or stated(around, c.SESSION_ID) or span.trace_id,
             user_id=stated(around, c.USER_ID),
-            outcome=outcome_of(span),
+            outcome=Outcome.ABANDONED if unfinished else outcome_of(span),
             arms=arms_of(spans),
             evaluations=evaluations_of(spans),
             timed=span.attributes.get(c.UNTIMED) is not True,
+            finished=not unfinished,
             location=span.location,
         )
+
+    def _is_unfinished(self, root: str) -> bool:
+        """Tell whether the run's command is still to come.
+
+        Our instrumentation writes a command and its calls to one place, so a command that is not there
+        has not ended. A parent that others' spans lost may lie in a telemetry that nobody recorded.
+        """
+        ours = self.tree.spans[root].scope == c.INSTRUMENTATION_SCOPE
+        return ours and self.kinds[root] is not StepKind.COMMAND and has_lost_parent(self.tree, root)
 
     def _above(self, root: str) -> list[SpanRecord]:
         above: list[SpanRecord] = []
@@ -140,10 +160,13 @@ def _agents(tree: TraceTree) -> dict[str, str]:
     return agents
 
 
-def _enclose(steps: list[Step]) -> tuple[Step, list[Step]]:
-    """Return the run's command and its inner steps; the first step is the run's root."""
+def _enclose(steps: list[Step], *, unfinished: bool) -> tuple[Step, list[Step]]:
+    """Return the run's command and its inner steps; the first step is the run's root.
+
+    Of an unfinished run the command's own span is missing: it lasts as long as what is known of it.
+    """
     root = steps[0]
-    if root.kind in _WORK:
+    if unfinished or root.kind in _WORK:
         target = replace(root.target, tool="", model="")
         command = Step(
             trace_id=root.trace_id,
@@ -153,9 +176,9 @@ def _enclose(steps: list[Step]) -> tuple[Step, list[Step]]:
             name=target.command,
             target=target,
             start_ns=root.start_ns,
-            end_ns=root.end_ns,
-            error_type=root.error_type,
-            estimated=root.estimated,
+            end_ns=max(step.end_ns for step in steps) if unfinished else root.end_ns,
+            error_type=None if unfinished else root.error_type,
+            estimated=unfinished or root.estimated,
         )
         return command, steps
     return replace(root, kind=StepKind.COMMAND, name=root.target.command), steps[1:]

@@ -172,6 +172,8 @@ class Execution:
     `command` is the step that encloses the run; `steps` are all others ordered by start. A run
     without a conversation of its own has its trace id as `conversation_id`. `timed` is False where
     the source has no clock (a bare chat trajectory): counts and tokens hold, durations do not.
+    `finished` is False where the command's own span is missing (it still runs, or its process died):
+    `command` then only spans what is known of it, and its outcome is `abandoned`.
     """
 
     command: Step
@@ -182,6 +184,7 @@ class Execution:
     arms: Mapping[str, Assignment] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     timed: bool = True
+    finished: bool = True
     location: str = ""
 
     @property

@@ -41,7 +41,23 @@ def split_runs(tree: TraceTree, kinds: dict[str, StepKind]) -> dict[str, list[st
     commands = sorted(found, key=lambda root: (tree.spans[root].start_ns, root))
     if commands and len(commands) < len(runs):
         _join_commands(tree, kinds, runs, homes, commands)
+    _join_siblings(tree, runs)
     return runs
+
+
+def has_lost_parent(tree: TraceTree, span_id: str) -> bool:
+    """Tell whether a span names a parent that is not there: still open, never exported, or in another place."""
+    return tree.parents[span_id] is None and tree.spans[span_id].parent_span_id not in {"", span_id}
+
+
+def _join_siblings(tree: TraceTree, runs: dict[str, list[str]]) -> None:
+    """Make one run of what one lost span encloses, around its earliest child."""
+    firsts: dict[str, str] = {}
+    lost = [root for root in runs if has_lost_parent(tree, root)]
+    for root in sorted(lost, key=lambda span_id: (tree.spans[span_id].start_ns, span_id)):
+        first = firsts.setdefault(tree.spans[root].parent_span_id, root)
+        if first != root:
+            runs[first].extend(runs.pop(root))
 
 
 def _join_commands(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -307,3 +308,15 @@ def test_a_very_deep_trace_is_no_problem():
     assert len(run.steps) == depth - 1
     assert sum(s.length_ns for s in critical_path(run)) == 2 * depth
     assert len(self_times(run)) == depth
+
+
+def test_what_a_missing_command_encloses_is_one_unfinished_run():
+    """While a command still runs its calls have a parent that is not there yet: one run, known to be unfinished."""
+    calls = [tool(str(number), number * 10, number * 10 + 5, parent="open") for number in (1, 2, 3)]
+    (run,) = executions_of(replace(call, scope=c.INSTRUMENTATION_SCOPE) for call in calls)
+    (foreign,) = executions_of(calls)
+    assert foreign.finished
+    assert not run.finished
+    assert run.outcome is Outcome.ABANDONED
+    assert len(run.steps) == 3
+    assert (run.command.start_ns, run.command.end_ns) == (10, 35)
