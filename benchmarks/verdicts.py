@@ -172,6 +172,8 @@ AA_PLANS = {
 
 DEMO_GUARDRAILS = {
     "failure +10 points": (Guardrail("task_failure", max_absolute=0.10),),
+    "failure +12 points": (Guardrail("task_failure", max_absolute=0.12),),
+    "failure +15 points": (Guardrail("task_failure", max_absolute=0.15),),
     "failure +50 %": (Guardrail("task_failure", max_relative=0.50),),
     "cost +5 %": (Guardrail("cost_usd", max_relative=0.05),),
     "cost +10 %": (Guardrail("cost_usd", max_relative=0.10),),
@@ -182,6 +184,16 @@ DEMO_GUARDRAILS = {
     "p95 +5 points": (Guardrail("latency_p95_exceed", max_absolute=0.05),),
     "p95 +10 points": (Guardrail("latency_p95_exceed", max_absolute=0.10),),
     "p95 +15 points": (Guardrail("latency_p95_exceed", max_absolute=0.15),),
+    "cost +15 % and more": (
+        Guardrail("task_failure", max_absolute=0.15),
+        Guardrail("cost_usd", max_relative=0.15),
+        Guardrail("latency_p95_exceed", max_absolute=0.10),
+    ),
+    "cost +20 % and more": (
+        Guardrail("task_failure", max_absolute=0.15),
+        Guardrail("cost_usd", max_relative=0.20),
+        Guardrail("latency_p95_exceed", max_absolute=0.10),
+    ),
 }
 
 

@@ -142,8 +142,11 @@ def _would_change(
         return "Shown harm, now or in the hold-back."
     if ratio.harmed:
         return "Units arriving as allocated: find what loses or adds units in one arm, then start anew."
-    means = f", and {plan.min_units_each} units in each arm of a balanced stage for means"
-    needs = ", ".join(result.metric for result in results if not result.held)
+    missing = [one for one, result in zip(comparison.criteria, results, strict=True) if not result.held]
+    means = (
+        f" (means need {plan.min_units_each} in each arm of a balanced stage)" if any(c.means for c in missing) else ""
+    )
+    needs = ", ".join(criterion.metric for criterion in missing)
     text = f"More units that show {needs}{means}" if needs else f"{plan.min_units} units in all"
     if conclusion is Conclusion.INCONCLUSIVE:
         return f"{text}: a person extends the limits, retries or retires."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -14,6 +14,7 @@ from otel_perfopt.verify.criterion import Criterion, goal_criterion, guardrail_c
 from otel_perfopt.verify.evidence import log_mean_exp, threshold
 from otel_perfopt.verify.metric_kind import Test
 from otel_perfopt.verify.rate_difference import CAPITAL, log_factors
+from otel_perfopt.verify.rate_likelihood import alternatives, log_ratios
 
 _FARTHEST = 10_000_000
 
@@ -110,22 +111,32 @@ def _mean_units(criterion: Criterion, plan: ComparisonPlan, belief: Expectation,
 
 
 def _event_units(criterion: Criterion, plan: ComparisonPlan, belief: Expectation, share: float) -> int | None:
-    ours = share * min(1.0, belief.rate * (1.0 + belief.change))
-    theirs = (1.0 - share) * belief.rate
     if criterion.higher_is_better:
         return None
-    if criterion.test.absolute:
-        # The betting half alone, at half the capital: the likelihood half is not slower where rates are equal.
-        factors = log_factors(share, criterion.benefit_limit, -1)
-        rates = [ours * one[0] + theirs * one[1] + (1.0 - ours - theirs) * one[2] for one in factors]
-        weights: tuple[float, ...] = CAPITAL
-    else:
-        grid = failure_eprocess.HARM_GRID
-        swapped = failure_eprocess.log_factors(1.0 - share, 1.0 / (1.0 + criterion.benefit_limit), grid)
-        rates = [theirs * one[0] + ours * one[1] for one in swapped]
-        weights = (1.0 / len(grid),) * len(grid)
+    ours, theirs = min(1.0, belief.rate * (1.0 + belief.change)), belief.rate
+    growth = _difference_growth if criterion.test.absolute else _ratio_growth
+    rates, weights = zip(*growth(criterion.benefit_limit, share, ours, theirs), strict=True)
     limit = threshold(plan.alpha)
     return _first(lambda units: log_mean_exp([units * rate for rate in rates], weights) >= limit)
+
+
+def _ratio_growth(tolerated: float, share: float, ours: float, theirs: float) -> Iterator[tuple[float, float]]:
+    """Yield what a unit adds to the logarithm of each part of the e-process, and that part's weight."""
+    grid = failure_eprocess.HARM_GRID
+    for in_baseline, in_treatment in failure_eprocess.log_factors(1.0 - share, 1.0 / (1.0 + tolerated), grid):
+        yield (1.0 - share) * theirs * in_baseline + share * ours * in_treatment, 1.0 / len(grid)
+
+
+def _difference_growth(margin: float, share: float, ours: float, theirs: float) -> Iterator[tuple[float, float]]:
+    """Yield the same for both halves of the test of a difference."""
+    failed_t, failed_c = share * ours, (1.0 - share) * theirs
+    for capital, step in zip(CAPITAL, log_factors(share, margin, -1), strict=True):
+        yield failed_t * step[0] + failed_c * step[1] + (1.0 - failed_t - failed_c) * step[2], capital / 2
+    pairs = alternatives(-margin)
+    for pair in pairs:
+        first = log_ratios(1.0 - share, -margin, pair)
+        baseline = failed_c * first[0] + (1.0 - share - failed_c) * first[1]
+        yield baseline + failed_t * first[2] + (share - failed_t) * first[3], 0.5 / len(pairs)
 
 
 def _first(shown: Callable[[int], bool]) -> int | None:

@@ -26,12 +26,12 @@ def log_likelihood_e(counts: Mapping[Stratum, tuple[int, int, int, int]], margin
     are at that unit (reverse information projection: Grünwald, de Heide & Koolen 1906.07801; Turner,
     Ly & Grünwald 2106.02693). Exact; a mean over alternatives; a function of counts.
     """
-    alternatives = _alternatives(margin)
-    if not alternatives:
+    pairs = alternatives(margin)
+    if not pairs:
         return 0.0
-    logs = [0.0] * len(alternatives)
+    logs = [0.0] * len(pairs)
     for stratum, (failed_1, failed_2, units_1, units_2) in counts.items():
-        for index, rates in enumerate(alternatives):
+        for index, rates in enumerate(pairs):
             step = log_ratios(stratum.allocation, margin, rates)
             logs[index] += failed_1 * step[0] + (units_1 - failed_1) * step[1]
             logs[index] += failed_2 * step[2] + (units_2 - failed_2) * step[3]
@@ -39,7 +39,8 @@ def log_likelihood_e(counts: Mapping[Stratum, tuple[int, int, int, int]], margin
 
 
 @lru_cache(maxsize=1024)
-def _alternatives(margin: float) -> tuple[tuple[float, float], ...]:
+def alternatives(margin: float) -> tuple[tuple[float, float], ...]:
+    """Return the pairs of rates (first arm, second arm) beyond `margin` that evidence is sought for."""
     if margin < 0.0:
         return tuple((rate, rate) for rate in EQUAL_RATES)
     pairs = ((rate + margin + excess, rate) for rate in RARE_RATES for excess in EXCESSES)
