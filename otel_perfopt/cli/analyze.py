@@ -12,6 +12,9 @@ from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.errors import NoTelemetryError, PerfoptError
 from otel_perfopt.execution.recorded import RecordedExecutions
+from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
+from otel_perfopt.measure.price import PriceTable
+from otel_perfopt.measure.priced_source import PricedExecutions, prices_of
 from otel_perfopt.report.document import report_json
 from otel_perfopt.report.html import report_html
 from otel_perfopt.report.terminal import print_report
@@ -23,14 +26,19 @@ from otel_perfopt.signal.recorded import open_recorded
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page here.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the document here.")
+@click.option("--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Your own price table.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def analyze(paths: tuple[Path, ...], html: Path | None, json_path: Path | None, quiet: bool) -> None:
+def analyze(
+    *, paths: tuple[Path, ...], html: Path | None, json_path: Path | None, prices: Path | None, quiet: bool
+) -> None:
     """Report what recorded agents did, what it cost, and what would save most.
 
     PATHS are files and folders: OTLP JSON lines, Claude Code transcripts, chat trajectories with tool calls; plain or
     gzipped, told apart by content. Without one, what `perfopt run` kept in .perfopt/ is read.
     """
-    analysis = read_and_analyse(paths or (_own_telemetry(),), quiet=quiet)
+    home = AgentSettings.from_environment().home
+    table = PriceTable.load(prices) if prices else prices_of(home)
+    analysis = read_and_analyse(paths or (_own_telemetry(home),), table, quiet=quiet)
     if not quiet:
         print_report(analysis, Console())
     for path, write in ((html, report_html), (json_path, report_json)):
@@ -39,7 +47,7 @@ def analyze(paths: tuple[Path, ...], html: Path | None, json_path: Path | None, 
             click.echo(f"written: {path}", err=True)
 
 
-def read_and_analyse(paths: tuple[Path, ...], *, quiet: bool) -> Analysis:
+def read_and_analyse(paths: tuple[Path, ...], prices: PriceTable, *, quiet: bool) -> Analysis:
     """Read everything at `paths` with a progress bar.
 
     Raises:
@@ -53,7 +61,7 @@ def read_and_analyse(paths: tuple[Path, ...], *, quiet: bool) -> Analysis:
             progress.update(task, completed=done, total=total)
 
         source = open_recorded(paths, on_progress)
-        analysis = analyse(RecordedExecutions(source))
+        analysis = analyse(PricedExecutions(RecordedExecutions(source), prices))
     if not analysis.counts.runs:
         _raise_nothing_read(paths, analysis)
     return analysis
@@ -65,8 +73,8 @@ def _raise_nothing_read(paths: tuple[Path, ...], analysis: Analysis) -> None:
     raise NoTelemetryError(f"no run could be read at {places}{why}")
 
 
-def _own_telemetry() -> Path:
-    folder = AgentSettings.from_environment().home / "telemetry"
+def _own_telemetry(home: Path) -> Path:
+    folder = home / TELEMETRY_FOLDER
     if not folder.is_dir():
         raise NoTelemetryError(
             f"no telemetry in {folder}; name files or folders, or record some: perfopt run python my_agent.py"

@@ -17,6 +17,7 @@ from otel_perfopt.decide.policy_file import (
     repeated_names,
 )
 from otel_perfopt.errors import FieldProblem, PerfoptError
+from otel_perfopt.report.wording import digest as short_digest
 
 
 @click.command()
@@ -39,7 +40,7 @@ def check(paths: tuple[Path, ...], home: Path) -> None:
         forbidden = violations(loaded.policy, boundaries)
         problems += (FieldProblem(loaded.file, loaded.line, 1, loaded.name, message) for message in forbidden)
         if not forbidden:
-            click.echo(f"{loaded.name}: ok, {loaded.policy.spec.optimize.type}, digest {loaded.digest[:12]}")
+            click.echo(f"{loaded.name}: ok, {loaded.policy.spec.optimize.type}, digest {short_digest(loaded.digest)}")
     for problem in problems:
         click.echo(str(problem), err=True)
     if problems:

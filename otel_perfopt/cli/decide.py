@@ -13,6 +13,7 @@ from otel_perfopt.decide.approval import identity
 from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import publish
+from otel_perfopt.report.wording import digest as short_digest
 
 
 @click.command()
@@ -25,7 +26,7 @@ def approve(name: str, gate: str | None, home: Path, named: str | None, reason: 
     now_ns = time.time_ns()
     policies = PolicySet.open(home, now_ns)
     given = policies.approve(name, identity(named), reason, now_ns, gate)
-    click.echo(f"{name}: {given.gate} approved by {given.approver}, digest {given.digest[:12]}")
+    click.echo(f"{name}: {given.gate} approved by {given.approver}, digest {short_digest(given.digest)}")
     _tell(policies.advance({}, now_ns))
     publish(policies, now_ns)
 

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from otel_perfopt.cli.options import home_option
 from otel_perfopt.decide.ledger import Ledger
-from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.policy_set import LEDGER_FILE
-from otel_perfopt.report.wording import clock
+from otel_perfopt.report.ledger import ledger_table
 
 
 @click.group()
@@ -36,21 +33,3 @@ def verify(home: Path) -> None:
     """Check every entry's hash and the chain between them."""
     head = Ledger(home / LEDGER_FILE).verify()
     click.echo(f"intact: {head.sequence} entries, head {head.hash}")
-
-
-def ledger_table(entries: list[LedgerEntry]) -> Table:
-    """Return the entries as a table, oldest first."""
-    table = Table("#", "time", "policy", "event", "change", "by", "why", header_style="bold", border_style="dim")
-    for entry in entries:
-        change = f"{entry.from_state} → {entry.to_state}" if entry.to_state else entry.details.get("gate", "")
-        cells = (
-            str(entry.sequence),
-            clock(entry.time_ns),
-            entry.policy,
-            entry.event,
-            change,
-            entry.actor,
-            entry.reason,
-        )
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    return table

@@ -11,6 +11,8 @@ from otel_perfopt.cli.analyze import read_and_analyse
 from otel_perfopt.cli.options import home_option
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.proposal import Proposal
+from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
+from otel_perfopt.measure.priced_source import prices_of
 
 
 @click.command()
@@ -22,7 +24,7 @@ def propose(paths: tuple[Path, ...], home: Path) -> None:
     PATHS are read as `perfopt analyze` reads them; without one, the home folder's telemetry. Nothing comes into force
     before somebody approves it, and no file of yours is touched.
     """
-    analysis = read_and_analyse(paths or (home / "telemetry",), quiet=False)
+    analysis = read_and_analyse(paths or (home / TELEMETRY_FOLDER,), prices_of(home), quiet=False)
     now_ns = time.time_ns()
     written = PolicySet.open(home, now_ns).propose(analysis.findings, now_ns)
     for proposal in written:

@@ -23,6 +23,7 @@ from otel_perfopt.errors import PerfoptError
 @click.option("--service", default="", help="service.name of the telemetry.")
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
+    *,
     home: Path,
     tools: tuple[str, ...],
     commands: tuple[str, ...],

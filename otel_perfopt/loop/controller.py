@@ -16,7 +16,6 @@ from otel_perfopt.errors import PerfoptError
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.observatory import Observatory, Standing
 
-
 _NO_RUNS: Sequence[Execution] = ()
 
 

@@ -16,6 +16,7 @@ from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import ShadowWatch
 from otel_perfopt.measure.price import PriceTable, priced
+from otel_perfopt.measure.priced_source import prices_of
 from otel_perfopt.signal.otlp_tail import OtlpTail
 from otel_perfopt.signal.source import ReadTally
 from otel_perfopt.verify.comparison import compare
@@ -41,7 +42,7 @@ class Observatory:
         self._tail = OtlpTail(home / TELEMETRY_FOLDER)
         self._units = UnitTable()
         self._shadow = ShadowWatch()
-        self._prices = prices or PriceTable.shipped()
+        self._prices = prices or prices_of(home)
 
     @property
     def tally(self) -> ReadTally:
@@ -53,6 +54,8 @@ class Observatory:
         fresh: list[Execution] = []
         for batch in self._tail.read(now_ns):
             for execution in executions_of(batch):
+                if not execution.finished:
+                    continue
                 run = priced(execution, self._prices)
                 self._units.observe(run)
                 self._shadow.observe(run)

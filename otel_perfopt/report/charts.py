@@ -24,6 +24,7 @@ KIND_COLOURS = {
     "other": "#bab0ab",
 }
 _CRITICAL = "#d6336c"
+MOST_BARS = 120
 
 
 def _chart(description: str, height: int | dict[str, int], **parts: Any) -> Chart:
@@ -114,7 +115,7 @@ def opportunities(items: Sequence[Opportunity]) -> Chart | None:
     if not values:
         return None
     y = {"field": "name", "type": "nominal", "sort": None, "title": None}
-    x = {"type": "quantitative", "axis": {"format": ".0%"}, "title": "of all run time"}
+    x = {"type": "quantitative", "axis": {"format": ".2~%"}, "title": "of all run time"}
     return _chart(
         "Predicted saving of run time: bar and interval; the tick is the most that could be saved",
         {"step": 30},
@@ -164,7 +165,7 @@ def series(item: History) -> Chart | None:
 def waterfall(run: Waterfall) -> Chart:
     """One run: a bar a step in order of start, with the stretches on the critical path underlined."""
     bars, critical = [], []
-    for index, bar in enumerate(run.bars):
+    for index, bar in enumerate(run.bars[:MOST_BARS]):
         name = f"{index:04d}"
         label = " " * 2 * bar.depth + bar.name + (" ✗" if bar.error_type else "")
         kind = "person" if bar.waiting else str(bar.kind)
@@ -183,8 +184,9 @@ def waterfall(run: Waterfall) -> Chart:
         },
     }
     x = {"field": "start", "type": "quantitative", "title": "seconds since the start"}
+    cut = f", the first {MOST_BARS} of {len(run.bars) + run.left_out}" if len(run.bars) > MOST_BARS else ""
     return _chart(
-        "Steps of one run by start; the red line marks the critical path",
+        f"Steps of one run by start{cut}; the red line marks the critical path",
         {"step": 17},
         layer=[
             {

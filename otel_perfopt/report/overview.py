@@ -34,23 +34,22 @@ def overview(analysis: Analysis) -> Section:
     return Section("Overview", (f"Read {read}{when}.", *analysis.notes), cards=known)
 
 
-def findings(analysis: Analysis) -> Section:
-    """What was found, ranked, with its evidence and what would act on it."""
+def findings(analysis: Analysis, most: int | None = None) -> Section:
+    """What was found, ranked, with its evidence and what would act on it; the first `most` of them."""
     if not analysis.findings:
         return Section("Findings", ("Nothing stood out in these runs.",))
     return Section(
         "Findings",
         ("Ranked by what acting on them is predicted to save; sizes carry a 95 % interval.",),
-        entries=tuple(_entry(finding) for finding in analysis.findings),
+        entries=tuple(_entry(finding) for finding in analysis.findings[:most]),
     )
 
 
 def _entry(finding: Finding) -> Entry:
     acts = finding.suggestion
     places = tuple(f"{item.location or item.trace_id} {item.note}".strip() for item in finding.evidence[:_MOST_PLACES])
-    notes = (f"would act: {acts.optimization}" if acts else "no policy acts on this by itself",)
-    if places:
-        notes += (f"look at: {'; '.join(places)}",)
+    answer = f"would act: {acts.optimization}" if acts else "no policy acts on this by itself"
+    notes = (answer, f"look at: {'; '.join(places)}") if places else (answer,)
     title = f"{finding.kind.replace('_', ' ')} · {finding.target}"
     return Entry(title, effect(finding.effect), finding.summary, notes)
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from otel_perfopt.analyse.finding import Effect, Interval
 
 UNKNOWN = "–"
+_LEAST_PERCENT = 0.001
 
 
 def seconds(value: float | None) -> str:
@@ -45,6 +46,8 @@ def share(value: float | None) -> str:
     size = abs(percent)
     if size >= 9.95 or size == 0:
         return f"{percent:.0f} %"
+    if size < _LEAST_PERCENT:
+        return f"under {_LEAST_PERCENT} %"
     return f"{percent:.1f} %" if size >= 0.095 else f"{percent:.2g} %"
 
 
@@ -88,3 +91,8 @@ def moment(time_ns: int | None) -> str:
 def clock(time_ns: int) -> str:
     """Write a Unix time in nanoseconds as UTC to the second."""
     return datetime.fromtimestamp(time_ns / 1e9, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def digest(value: str) -> str:
+    """Write a digest short enough to compare by eye."""
+    return value.rpartition(":")[2][:12]

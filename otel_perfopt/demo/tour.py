@@ -1,0 +1,189 @@
+"""The tour through the whole loop on the example agent: a folder and a screen in, measured improvements out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from rich.text import Text
+
+from otel_perfopt.analyse.analyser import analyse
+from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.decide.approval import identity
+from otel_perfopt.decide.proposal import Proposal
+from otel_perfopt.decide.state import State
+from otel_perfopt.demo.fleet import PROCESSES, Fleet, Traffic, backends
+from otel_perfopt.demo.improvement import improvement_table
+from otel_perfopt.demo.screen import Screen
+from otel_perfopt.errors import PerfoptError
+from otel_perfopt.execution.recorded import RecordedExecutions
+from otel_perfopt.loop.controller import Controller, Turn
+from otel_perfopt.report.html import report_html
+from otel_perfopt.report.overview import findings as findings_section
+from otel_perfopt.report.standing import policy_table
+from otel_perfopt.report.terminal import render_section
+from otel_perfopt.report.wording import digest as short_digest
+from otel_perfopt.signal.recorded import open_recorded
+
+BASELINE_CONVERSATIONS = 60
+TURN_S = 0.5
+CANARY_LIMIT_S = 75.0
+HARM_LIMIT_S = 45.0
+HARMFUL = "generous-cache"
+# A minute of the example's traffic stands for days of real traffic, so everything that waits waits less.
+QUICK_ROLLOUT = {
+    "warmup": "0s",
+    "steps": [{"shadow": "6s"}, {"treatment": "50%", "baseline": "50%"}],
+    "limits": {"minUnits": 200, "maxUnits": 3000, "maxDuration": "10m"},
+}
+SHOWN = frozenset({"tool_cache", "parallel_tools"})
+
+
+@dataclass(slots=True)
+class Tour:
+    """One run of the demo in one folder."""
+
+    folder: Path
+    screen: Screen
+    confirm: Callable[[str], bool]
+
+    @property
+    def home(self) -> Path:
+        """The home folder of the demo's agents."""
+        return self.folder / "home"
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report on the baseline is written."""
+        return self.folder / "report.html"
+
+    def run(self) -> None:
+        """Go through every phase.
+
+        Raises:
+            PerfoptError: a phase did not come out as it must; the message says which and how.
+        """
+        with ExitStack() as stack:
+            backend = stack.enter_context(backends(self.folder / "shop"))
+            fleet = Fleet(self.home, backend, self.folder)
+            traffic = stack.enter_context(fleet.traffic())
+            self._baseline(traffic)
+            analysis = self._analyse()
+            controller = Controller(self.home)
+            proposals = self._propose(controller, analysis)
+            self._canary(controller, traffic, proposals)
+            self._harm(controller, traffic)
+        self._end(controller, proposals)
+
+    def _baseline(self, traffic: Traffic) -> None:
+        explanation = f"{PROCESSES} processes of an unchanged agent; instrumentation on, nothing optimized."
+        self.screen.phase("An agent at work", explanation)
+        with self.screen.progress("conversations", BASELINE_CONVERSATIONS * 2) as advance_to:
+            while (done := len(traffic.outcomes())) < BASELINE_CONVERSATIONS * 2:
+                traffic.check()
+                advance_to(done)
+                time.sleep(TURN_S)
+        outcomes = traffic.outcomes()
+        wrong = sum(not outcome.ok for outcome in outcomes)
+        self.screen.say(f"{len(outcomes)} commands, {wrong} of them failed or were answered wrongly.")
+
+    def _analyse(self) -> Analysis:
+        self.screen.phase("Analysis", "Where the time goes, what is wasted, and what acting on it would save.")
+        analysis = analyse(RecordedExecutions(open_recorded([self.home / "telemetry"], None)))
+        self.report_path.write_text(report_html(analysis, title="The demo's agents before"), encoding="utf-8")
+        self.screen.show(render_section(findings_section(analysis, most=6)))
+        return analysis
+
+    def _propose(self, controller: Controller, analysis: Analysis) -> Sequence[Proposal]:
+        self.screen.phase("Proposals", "Policies in YAML with their predicted effect; nothing happens unapproved.")
+        wanted = [finding for finding in analysis.findings if _acts(finding.suggestion)]
+        written = controller.policies.propose(wanted, time.time_ns(), rollout=QUICK_ROLLOUT)
+        if not written:
+            raise PerfoptError("the analysis proposed nothing; this run had too little traffic, try again")
+        for proposal in written:
+            self.screen.policy(proposal.file, proposal.text)
+        for proposal in written:
+            self._approve(controller, proposal.name, "canary", "reads only, and the roll-back is automatic")
+        return written
+
+    def _approve(self, controller: Controller, name: str, gate: str, reason: str) -> None:
+        if not self.confirm(f"Approve {name} for {gate}?"):
+            controller.policies.reject(name, identity(), "said no in the demo", time.time_ns())
+            self.screen.say(f"{name} rejected.")
+            return
+        given = controller.policies.approve(name, identity(), reason, time.time_ns(), gate)
+        self.screen.say(f"{name}: {gate} approved by {given.approver} for digest {short_digest(given.digest)}", "green")
+
+    def _canary(self, controller: Controller, traffic: Traffic, proposals: Sequence[Proposal]) -> None:
+        self.screen.phase(
+            "Canary", "Half of the conversations are treated, the others beside them are not; both are measured."
+        )
+        names = {proposal.name for proposal in proposals}
+
+        def settled(turn: Turn) -> bool:
+            for name in names:
+                status = controller.policies.status(name, turn.now_ns)
+                standing = turn.standings.get(name)
+                better = standing is not None and standing.observation.conclusion == "better"
+                if better and status.state.state is State.CANARY and not status.state.approved("active", turn.now_ns):
+                    self._approve(controller, name, "active", "better, with every guardrail held")
+            return not any(self._under_way(controller, name, turn) for name in names)
+
+        self._turns(controller, traffic, settled, CANARY_LIMIT_S)
+
+    @staticmethod
+    def _under_way(controller: Controller, name: str, turn: Turn) -> bool:
+        state = controller.policies.status(name, turn.now_ns).state.state
+        return state in {State.PROPOSED, State.AWAITING, State.SHADOW, State.CANARY}
+
+    def _harm(self, controller: Controller, traffic: Traffic) -> None:
+        self.screen.phase("A harmful policy", "Somebody caches customers and orders that other people change.")
+        text = resources.files("otel_perfopt.demo").joinpath("harmful.yaml").read_text(encoding="utf-8")
+        path = self.home / "policies" / f"{HARMFUL}.yaml"
+        path.write_text(text, encoding="utf-8")
+        self.screen.policy(str(path.relative_to(self.folder)), text)
+        controller.policies.reload(time.time_ns())
+        self._approve(controller, HARMFUL, "canary", "approved by mistake")
+
+        def over(turn: Turn) -> bool:
+            return not self._under_way(controller, HARMFUL, turn)
+
+        self._turns(controller, traffic, over, HARM_LIMIT_S)
+        status = controller.policies.status(HARMFUL, time.time_ns())
+        if status.state.state not in {State.ROLLED_BACK, State.REJECTED}:
+            raise PerfoptError(
+                f"the harmful policy was not taken back within {HARM_LIMIT_S:.0f} s: {status.state.state}"
+            )
+
+    def _turns(self, controller: Controller, traffic: Traffic, done: Callable[[Turn], bool], limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        with self.screen.live() as live:
+            while time.monotonic() < deadline:
+                traffic.check()
+                turn = controller.turn()
+                self.screen.transitions(turn.transitions)
+                shown = [status for status in controller.policies.statuses(turn.now_ns) if status.state.stage]
+                live.update(policy_table(shown, turn.standings) if shown else Text("…"))
+                if done(turn):
+                    return
+                time.sleep(TURN_S)
+        self.screen.say(f"No more is decided in {limit_s:.0f} s; the comparison would go on.", "yellow")
+
+    def _end(self, controller: Controller, proposals: Sequence[Proposal]) -> None:
+        self.screen.phase(
+            "What came of it", "Measured in this run, treatment beside baseline; intervals hold at any look."
+        )
+        turn = controller.turn()
+        statuses = {status.name: status for status in controller.policies.statuses(turn.now_ns)}
+        self.screen.show(improvement_table(proposals, statuses, turn.standings))
+        self.screen.ledger(controller.policies.ledger.entries)
+        self.screen.say(f"report:  {self.report_path}")
+        self.screen.say(f"look on: perfopt status --home {self.home}   perfopt ledger show --home {self.home}")
+
+
+def _acts(suggestion: object) -> bool:
+    return getattr(suggestion, "optimization", "") in SHOWN
