@@ -22,8 +22,8 @@ from otel_perfopt.analyse.notes import notes_of
 from otel_perfopt.analyse.opportunity import OpportunityDetector
 from otel_perfopt.analyse.over_thinking import OverThinking
 from otel_perfopt.analyse.overlap_use import OverlapUse
-from otel_perfopt.analyse.pricing import priced
 from otel_perfopt.analyse.ranking import ranked
+from otel_perfopt.analyse.remedy_saving import with_savings
 from otel_perfopt.analyse.repeat_use import RepeatUse
 from otel_perfopt.analyse.repeated_call import RepeatedCall
 from otel_perfopt.analyse.reread import Reread
@@ -35,6 +35,7 @@ from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.source import ExecutionSource
+from otel_perfopt.measure.price import PriceTable, priced
 from otel_perfopt.signal.source import ReadTally
 
 DetectorFactory = Callable[[int], Detector]
@@ -55,16 +56,28 @@ DETECTORS: tuple[DetectorFactory, ...] = (
 )
 
 
-def analyse(source: ExecutionSource, *, detectors: Iterable[DetectorFactory] = DETECTORS, seed: int = 0) -> Analysis:
+def analyse(
+    source: ExecutionSource,
+    *,
+    detectors: Iterable[DetectorFactory] = DETECTORS,
+    seed: int = 0,
+    prices: PriceTable | None = None,
+) -> Analysis:
     """Read `source` once, in bounded memory, and return what was found.
 
+    Calls that state no cost are priced by `prices` (None: the list prices that come with the package).
     `seed` decides the bootstrap's draws: the same input and seed give the same analysis. Savings
     are always predicted, whatever `detectors` are asked for beside that.
     """
+    table = PriceTable.shipped() if prices is None else prices
     analyser = Analyser(detectors, seed=seed)
     for execution in source.executions():
-        analyser.observe(execution)
-    return analyser.result(source.tally)
+        analyser.observe(priced(execution, table))
+    analysis = analyser.result(source.tally)
+    if analysis.cost_usd is None or not table.as_of:
+        return analysis
+    note = f"Costs that the telemetry does not state are list prices of {table.as_of}."
+    return replace(analysis, notes=(*analysis.notes, note))
 
 
 class Analyser:
@@ -130,7 +143,7 @@ class Analyser:
     def _findings(self, opportunities: tuple[Opportunity, ...], histories: tuple[History, ...]) -> tuple[Finding, ...]:
         window_ns = self._totals.window_ns()
         found = [finding for detector in self._detectors for finding in detector.findings()]
-        found = priced(found, opportunities, replayed=window_ns is not None) + history_findings(histories)
+        found = with_savings(found, opportunities, replayed=window_ns is not None) + history_findings(histories)
         return ranked(replace(finding, window_ns=window_ns or (0, 0)) for finding in found)
 
     def _notes(self) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from otel_perfopt.execution.model import Step
 from otel_perfopt.execution.repetition import Repeat
 
 TTL_S = 300.0
+CACHE_PARAMETERS: Mapping[str, object] = {"ttl": "5m", "scope": "conversation"}
 MAX_REMEMBERED = 20_000
 
 

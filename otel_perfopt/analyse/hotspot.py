@@ -14,7 +14,6 @@ from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import AGENT, OTHER, PERSON, model_of
 from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.analyse.wording import percent, percent_range, seconds
-from otel_perfopt.execution.critical_path import critical_path
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target, ToolEffects
 from otel_perfopt.execution.schedule import Changes
 from otel_perfopt.measure.sketch import QuantileSketch
@@ -70,8 +69,8 @@ class Hotspot:
                 component.durations.add(step.duration_s)
         spent: Counter[_Key] = Counter()
         longest: dict[_Key, tuple[int, Step]] = {}
-        run = RunView(execution)
-        for segment in critical_path(execution, run.tree):
+        run = RunView.of(execution)
+        for segment in run.path:
             key = _key(segment.step, execution.command) or _AGENT_KEY
             spent[key] += segment.length_ns
             if segment.length_ns > longest.get(key, (0, segment.step))[0]:

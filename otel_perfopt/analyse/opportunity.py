@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from otel_perfopt.analyse.analysis import Opportunity
 from otel_perfopt.analyse.bounded_table import BoundedTable
@@ -18,6 +19,7 @@ from otel_perfopt.execution.model import Execution, Target
 
 MIN_SHARE = 0.005
 MIN_RUNS = 3
+MAX_OVERLAPS = 5000
 _Key = tuple[int, Target]
 
 # One entry an optimization that can be imagined in a replay.
@@ -46,16 +48,20 @@ class OpportunityDetector:
             _Saving, overflow=(0, Target(command=OTHER)), limit=500
         )
         self._units = Units()
+        self._met: set[tuple[_Key, _Key]] = set()
         self._runs = 0
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account; a run without a clock saves nothing, but is shown to every rule."""
-        run = RunView(execution)
+        run = RunView.of(execution)
         sums: dict[object, float] = {}
+        touched: dict[_Key, set[str]] = {}
         for place, rule in enumerate(self._rules):
             for what_if in rule.imagine(run):
                 if execution.timed:
                     self._add(run, place, what_if, sums)
+                    touched[place, what_if.target] = _touched(what_if)
+        self._meet(touched)
         if execution.timed:
             self._runs += 1
             sums["time"] = execution.duration_s
@@ -77,6 +83,18 @@ class OpportunityDetector:
         note = f"{seconds(saved)} of {seconds(run.execution.duration_s)} saved by {len(what_if.calls)} calls ({', '.join(names[:3])})"
         saving.evidence.add(saved, run.execution, what_if.calls[0], note)
 
+    def _meet(self, touched: dict[_Key, set[str]]) -> None:
+        for one, other in combinations(touched, 2):
+            if len(self._met) < MAX_OVERLAPS and touched[one] & touched[other]:
+                self._met.add((one, other))
+
+    def _overlaps(self, key: _Key) -> tuple[str, ...]:
+        met = {other for pair in self._met if key in pair for other in pair if other != key}
+        return tuple(sorted(f"{self._kind(place)}: {target}" for place, target in met))
+
+    def _kind(self, place: int) -> str:
+        return "upper_bound" if self._rules[place].upper_bound else "opportunity"
+
     def opportunities(self) -> tuple[Opportunity, ...]:
         """Return every optimization and target that would have saved anything, largest first."""
         found = [self._opportunity(key, saving) for key, saving in self._savings.rows.items() if saving.calls]
@@ -96,7 +114,7 @@ class OpportunityDetector:
             conversations=self._units.count,
             calls=saving.calls,
             upper_bound=rule.upper_bound,
-            overlaps=(),
+            overlaps=self._overlaps(key),
         )
 
     def findings(self) -> list[Finding]:
@@ -117,7 +135,7 @@ class OpportunityDetector:
         a_run = f", {seconds(each.estimate)} a run" if each is not None else ""
         would = "at best would have saved" if rule.upper_bound else "would have saved"
         return Finding(
-            kind="upper_bound" if rule.upper_bound else "opportunity",
+            kind=self._kind(key[0]),
             target=target,
             summary=(
                 f"{rule.optimization} on {target} {would} {percent_range(share)} of all runs' time{a_run}: "
@@ -128,14 +146,20 @@ class OpportunityDetector:
             occurrences=saving.calls,
             runs=saving.runs,
             evidence=saving.evidence.kept(),
-            suggestion=Suggestion(rule.optimization, {}, _match(target)),
+            suggestion=Suggestion(rule.optimization, rule.parameters(), _match(target)),
             saving=share,
+            overlaps=self._overlaps(key),
         )
 
     def _of_target(self, key: _Key, share: Interval) -> Interval:
         command = key[1].command
         own = self._units.ratio(key, ("time", command), seed=self._seed) if command else None
         return share if own is None else own
+
+
+def _touched(what_if: WhatIf) -> set[str]:
+    # Calls, and the replies that asked for them: two that help different calls of one reply share its time.
+    return {span_id for step in what_if.calls for span_id in (step.span_id, step.requested_by) if span_id}
 
 
 def _match(target: Target) -> dict[str, tuple[str, ...]]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.analyse.wording import percent_range, seconds, tokens
-from otel_perfopt.execution.critical_path import critical_path
 from otel_perfopt.execution.model import Execution, StepKind, Target
 
 MIN_TIME_SHARE = 0.25
@@ -97,7 +97,7 @@ class OverThinking:
 
 def _times(execution: Execution) -> dict[str, float]:
     sums = {TIME: 0.0, THINKING: 0.0}
-    for segment in critical_path(execution):
+    for segment in RunView.of(execution).path:
         if not waits_for_person(segment.step):
             sums[TIME] += segment.length_ns / 1e9
             if segment.step.kind is StepKind.THINKING:

@@ -19,7 +19,7 @@ class OverlapUse:
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        run = RunView(execution)
+        run = RunView.of(execution)
         for calls in run.replies.values():
             self._replies += 1
             if len(calls) > 1:
@@ -52,7 +52,7 @@ class OverlapUse:
 
 def _overlapping(execution: Execution) -> int:
     """Return how many tool calls ran while another one did."""
-    tools = [step for step in RunView(execution).tools if step.end_ns > step.start_ns]
+    tools = [step for step in RunView.of(execution).tools if step.end_ns > step.start_ns]
     overlapping: set[str] = set()
     running: list[int] = []
     for place, step in enumerate(tools):

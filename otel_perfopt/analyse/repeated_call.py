@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
-from otel_perfopt.analyse.cache_hits import CacheHits
+from otel_perfopt.analyse.cache_hits import CACHE_PARAMETERS, CacheHits
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
@@ -112,4 +112,4 @@ class RepeatedCall:
 
 def cache_suggestion(tool: str) -> Suggestion:
     """Return the cache that would answer the tool's repeats: by conversation, for five minutes."""
-    return Suggestion("tool_cache", {"ttl": "5m", "scope": "conversation"}, {"tool": (tool,)})
+    return Suggestion("tool_cache", CACHE_PARAMETERS, {"tool": (tool,)})

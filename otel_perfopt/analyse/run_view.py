@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import ClassVar
 
-from otel_perfopt.execution.critical_path import critical_path
+from otel_perfopt.execution.critical_path import PathSegment, critical_path
 from otel_perfopt.execution.data_flow import dependencies
 from otel_perfopt.execution.model import Execution, Step, StepKind
 from otel_perfopt.execution.schedule import Changes, ReplayedRun, replay
@@ -16,8 +17,18 @@ from otel_perfopt.execution.step_tree import StepTree, step_tree
 class RunView:
     """A run and, once somebody asks, its step tree, its tool calls and which of them needs which."""
 
+    _latest: ClassVar[RunView | None] = None
+
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
+
+    @classmethod
+    def of(cls, execution: Execution) -> RunView:
+        """Return the view of a run, the same one as long as everybody asks about that run before the next."""
+        latest = cls._latest
+        if latest is None or latest.execution is not execution:
+            latest = cls._latest = cls(execution)
+        return latest
 
     @cached_property
     def tree(self) -> StepTree:
@@ -47,9 +58,14 @@ class RunView:
     def critical_ns(self) -> Mapping[str, int]:
         """By span id the time the run's end waited on that step itself."""
         waited: Counter[str] = Counter()
-        for segment in critical_path(self.execution, self.tree):
+        for segment in self.path:
             waited[segment.step.span_id] += segment.length_ns
         return waited
+
+    @cached_property
+    def path(self) -> tuple[PathSegment, ...]:
+        """The segments of the run's critical path, in order of time."""
+        return critical_path(self.execution, self.tree)
 
     def waited_ns(self, steps: Iterable[Step]) -> int:
         """Return the time on the critical path that these steps have together: no speed-up of them saves more."""

@@ -54,7 +54,7 @@ class SerialIndependent:
         """Take one run into account; without a clock nobody can tell whether calls of a reply waited."""
         command = self._commands[execution.command.name]
         command.runs += 1
-        run = RunView(execution)
+        run = RunView.of(execution)
         if execution.timed:
             command.timed = True
             self._within(command, run)

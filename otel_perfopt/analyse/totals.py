@@ -31,9 +31,10 @@ class Totals:
             if step.kind in (StepKind.TOOL, StepKind.RETRIEVAL):
                 self._tool_calls += 1
                 self._tool_errors += step.error_type is not None
-            if step.cost_usd is not None:
-                self.cost_usd = (self.cost_usd or 0.0) + step.cost_usd
         self.tokens = self.tokens + execution.tokens
+        cost = run_cost_usd(execution)
+        if cost is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + cost
         if execution.timed:
             self._add_times(execution)
 
@@ -61,6 +62,14 @@ class Totals:
     def window_ns(self) -> tuple[int, int] | None:
         """Return first start and last end of the runs with a clock."""
         return None if self._first is None else (self._first, self._last)
+
+
+def run_cost_usd(execution: Execution) -> float | None:
+    """Return what a run cost: as its command says, else the sum of what its steps say; None where nobody says."""
+    if execution.command.cost_usd is not None:
+        return execution.command.cost_usd
+    costs = [step.cost_usd for step in execution.steps if step.cost_usd is not None]
+    return sum(costs) if costs else None
 
 
 def input_tally(tally: ReadTally) -> InputTally:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from otel_perfopt import conventions as c
 from otel_perfopt.analyse.analysis import Thinking, TimeShare, UsageRow
 from otel_perfopt.analyse.bounded_table import BoundedTable
+from otel_perfopt.analyse.run_view import RunView
+from otel_perfopt.analyse.totals import run_cost_usd
 from otel_perfopt.analyse.waiting import waits_for_person
-from otel_perfopt.execution.critical_path import PathSegment, critical_path, self_times
+from otel_perfopt.execution.critical_path import PathSegment, self_times
 from otel_perfopt.execution.model import NO_TOKENS, Execution, Outcome, Step, StepKind, Target, TokenUsage
-from otel_perfopt.execution.step_tree import step_tree
 from otel_perfopt.measure.measurement import Measurement
 
 OTHER = "(other)"
@@ -66,15 +67,13 @@ class UsageTable:
         """Take one run into account."""
         command = self._commands[execution.command.name]
         command.add(execution.command, timed=execution.timed, failed=execution.outcome is Outcome.FAILED)
-        cost = None
         for step in execution.steps:
             row = self._row_of(step)
             if row is not None:
                 row.add(step, timed=execution.timed, failed=step.error_type is not None)
                 row.tokens = row.tokens + _tokens_of(step)
-            if step.kind is StepKind.INFERENCE and step.cost_usd is not None:
-                cost = (cost or 0.0) + step.cost_usd
         command.tokens = command.tokens + execution.tokens
+        cost = run_cost_usd(execution)
         if cost is not None and execution.command.cost_usd is None:
             command.cost_usd = (command.cost_usd or 0.0) + cost
         if execution.timed:
@@ -88,9 +87,9 @@ class UsageTable:
         return self._thinking if step.kind is StepKind.THINKING else None
 
     def _add_times(self, execution: Execution, command: _Row) -> None:
-        tree = step_tree(execution)
-        self_ns = self_times(execution, tree)
-        run_ns = tree.root.length_ns
+        run = RunView.of(execution)
+        self_ns = self_times(execution, run.tree)
+        run_ns = run.tree.root.length_ns
         self.run_ns += run_ns
         command.critical_ns += run_ns
         command.self_ns += self_ns.get(execution.command.span_id, 0)
@@ -98,7 +97,7 @@ class UsageTable:
             row = self._row_of(step)
             if row is not None:
                 row.self_ns += self_ns.get(step.span_id, 0)
-        for segment in critical_path(execution, tree):
+        for segment in run.path:
             self._add_segment(segment, execution.command)
 
     def _add_segment(self, segment: PathSegment, command: Step) -> None:

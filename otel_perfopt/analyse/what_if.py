@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from otel_perfopt.analyse.cache_hits import CacheHits
+from otel_perfopt.analyse.cache_hits import CACHE_PARAMETERS, CacheHits
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.execution.data_flow import independent_adjacent_pairs
 from otel_perfopt.execution.model import Step, Target, ToolEffects
@@ -45,6 +45,10 @@ class WhatIfRule(Protocol):
         """Return what would have been different in the run, by target; each run is shown once, in order."""
         ...
 
+    def parameters(self) -> Mapping[str, object]:
+        """Return the parameters a policy would need to do what was imagined."""
+        ...
+
 
 class ToolCacheRule:
     """A repeated read of the same conversation is answered at once, within five minutes and with no write since.
@@ -69,6 +73,10 @@ class ToolCacheRule:
                 hits.setdefault(hit.step.name, []).append(hit.step)
         names = {step.name for step in run.tools if step.effects is ToolEffects.READ}
         return [_cached(run, name, hits.get(name, [])) for name in sorted(names)]
+
+    def parameters(self) -> Mapping[str, object]:
+        """Return the time to live and scope that were imagined."""
+        return CACHE_PARAMETERS
 
 
 def _cached(run: RunView, name: str, hits: list[Step]) -> WhatIf:
@@ -95,6 +103,10 @@ class ParallelToolsRule:
         bound_ns = run.replay(_perfect_overlap(several.values())).saved_ns
         return (WhatIf(target, Changes(parallel_replies=replies), bound_ns, calls),)
 
+    def parameters(self) -> Mapping[str, object]:
+        """Return nothing: the defaults do it."""
+        return {}
+
 
 class PreloadRule:
     """A read-only call that uses nothing of the one before it starts together with that one.
@@ -118,6 +130,10 @@ class PreloadRule:
         calls = tuple(second for _, second in pairs)
         target = Target(command=run.execution.command.name)
         return (WhatIf(target, Changes(starts_after=starts), run.waited_ns(calls), calls),)
+
+    def parameters(self) -> Mapping[str, object]:
+        """Return nothing: which calls to prepare is for the miner to say."""
+        return {}
 
 
 def serial_reads(calls: Sequence[Step]) -> list[Step]:

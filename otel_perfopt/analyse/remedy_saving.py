@@ -13,7 +13,7 @@ from otel_perfopt.execution.model import Target
 WORTH_IT = 0.005
 
 
-def priced(findings: Iterable[Finding], opportunities: Sequence[Opportunity], *, replayed: bool) -> list[Finding]:
+def with_savings(findings: Iterable[Finding], opportunities: Sequence[Opportunity], *, replayed: bool) -> list[Finding]:
     """Give every pattern the saving that the replay of its remedy predicts.
 
     A remedy that would surely save less than half a per cent is not suggested: the pattern stays,
