@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from otel_perfopt.signal.digest import content_digest
 from otel_perfopt.signal.moment import parse_moment
 from otel_perfopt.signal.prompt_line import PromptKind, read_prompt
+from otel_perfopt.signal.session_record import Record, blocks_of, caller_of, content_of, text_of, tool_use_of
 from otel_perfopt.signal.source import ReadProblem, ReadTally
 from otel_perfopt.signal.tool_answer import note_answer
-from otel_perfopt.signal.turn import MAIN_THREAD, Thread, ToolUse, Turn
+from otel_perfopt.signal.turn import MAIN_THREAD, Thread, Turn
 
 RECORD_START: Final = '{"parentUuid"'
 SUBAGENT_NAME: Final = "subagent"
 SYNTHETIC_MODEL: Final = "<synthetic>"
-_SUBAGENT_TOOLS: Final = frozenset({"Task", "Agent"})
 # Bookkeeping of the program itself, without a model or tool in it.
 _IGNORED: Final = frozenset(
     [
@@ -38,8 +37,6 @@ _IGNORED: Final = frozenset(
         "worktree-state",
     ]
 )
-
-Record = Mapping[str, Any]
 
 
 class Session:
@@ -89,8 +86,8 @@ class Session:
         if self._is_copy(record):
             return None
         moment = self._moment(record, line)
-        content = _content(record)
-        results = [block for block in _blocks(content) if block.get("type") == "tool_result"]
+        content = content_of(record)
+        results = [block for block in blocks_of(content) if block.get("type") == "tool_result"]
         if results:
             self._results(record, results, moment, line)
             return None
@@ -122,13 +119,13 @@ class Session:
         return Turn(
             name=name,
             key=key if isinstance(key, str) and key else f"{self._path}:{line}",
-            session=_text(record.get("sessionId")) or self._name,
+            session=text_of(record.get("sessionId")) or self._name,
             start_ns=moment,
             end_ns=moment,
             line=line,
             prompt=text,
-            folder=_text(record.get("cwd")),
-            version=_text(record.get("version")),
+            folder=text_of(record.get("cwd")),
+            version=text_of(record.get("version")),
         )
 
     def _results(self, record: Record, results: list[Record], moment: int, line: int) -> None:
@@ -165,19 +162,19 @@ class Session:
         raw = record.get("message")
         if not isinstance(raw, Mapping):
             return
-        identity = _text(raw.get("id")) or _text(record.get("uuid")) or f"{self._path}:{line}"
+        identity = text_of(raw.get("id")) or text_of(record.get("uuid")) or f"{self._path}:{line}"
         message = turn.message(identity, thread, moment, line)
-        model = _text(raw.get("model"))
+        model = text_of(raw.get("model"))
         message.model = message.model or (model if model != SYNTHETIC_MODEL else "")
         message.usage.absorb(raw.get("usage"))
-        message.stop_reason = _text(raw.get("stop_reason")) or message.stop_reason
+        message.stop_reason = text_of(raw.get("stop_reason")) or message.stop_reason
         if record.get("isApiErrorMessage"):
-            message.error_type = _text(record.get("error")) or "api_error"
-        for block in _blocks(raw.get("content")):
+            message.error_type = text_of(record.get("error")) or "api_error"
+        for block in blocks_of(raw.get("content")):
             if block.get("type") == "thinking":
                 message.thinking.append((message.end_ns, max(moment, message.end_ns), line))
             elif block.get("type") == "tool_use":
-                tool = _tool_use(block, identity, thread.key, moment, line)
+                tool = tool_use_of(block, identity, thread.key, moment, line)
                 if tool.call_id not in turn.tools:
                     turn.tools[tool.call_id] = tool
                     message.tools.append(tool)
@@ -195,8 +192,8 @@ class Session:
             return None
         moment = self._moment(inner if "timestamp" in inner else record, line)
         turn = self._turn_for(record, moment, line)
-        thread = turn.thread(_text(data.get("agentId")) or _text(record.get("parentToolUseID")) or "agent", moment)
-        thread.parent_call = thread.parent_call or _text(record.get("parentToolUseID"))
+        thread = turn.thread(text_of(data.get("agentId")) or text_of(record.get("parentToolUseID")) or "agent", moment)
+        thread.parent_call = thread.parent_call or text_of(record.get("parentToolUseID"))
         self._subagent_line(turn, thread, inner, moment, line)
         return None
 
@@ -204,7 +201,7 @@ class Session:
         if record.get("type") == "assistant":
             self._reply(turn, thread, record, moment, line)
             return
-        results = [block for block in _blocks(_content(record)) if block.get("type") == "tool_result"]
+        results = [block for block in blocks_of(content_of(record)) if block.get("type") == "tool_result"]
         if results:
             self._results(record, results, moment, line)
         else:
@@ -214,14 +211,14 @@ class Session:
         turn = self._turn_for(record, moment, line)
         thread = self._thread_of(turn, record, moment)
         if not thread.parent_call:
-            thread.parent_call = _caller(turn, content)
+            thread.parent_call = caller_of(turn, content)
         turn.heard(thread, moment)
 
     def _thread_of(self, turn: Turn, record: Record, moment: int) -> Thread:
         if not record.get("isSidechain"):
             return turn.thread(MAIN_THREAD, moment)
-        uuid, parent = _text(record.get("uuid")), _text(record.get("parentUuid"))
-        key = _text(record.get("agentId")) or turn.sidechain_lines.get(parent) or uuid or "sidechain"
+        uuid, parent = text_of(record.get("uuid")), text_of(record.get("parentUuid"))
+        key = text_of(record.get("agentId")) or turn.sidechain_lines.get(parent) or uuid or "sidechain"
         if uuid:
             turn.sidechain_lines[uuid] = key
         return turn.thread(key, moment)
@@ -252,7 +249,7 @@ class Session:
     def _failed_attempt(self, turn: Turn, record: Record, line: int) -> None:
         moment = self._moment(record, line)
         thread = self._thread_of(turn, record, moment)
-        message = turn.message(_text(record.get("uuid")) or f"{self._path}:{line}", thread, moment, line)
+        message = turn.message(text_of(record.get("uuid")) or f"{self._path}:{line}", thread, moment, line)
         message.end_ns = max(message.end_ns, moment)
         error = record.get("error")
         status = error.get("status") if isinstance(error, Mapping) else None
@@ -282,47 +279,3 @@ class Session:
         if kind not in self._reported:
             self._reported.add(kind)
             self._report(line, kind.split(" ", 1)[0], message)
-
-
-def _tool_use(block: Record, message_id: str, thread: str, moment: int, line: int) -> ToolUse:
-    arguments = block.get("input")
-    return ToolUse(
-        call_id=_text(block.get("id")) or f"{message_id}:{line}",
-        name=_text(block.get("name")) or "unknown",
-        message_id=message_id,
-        thread=thread,
-        asked_ns=moment,
-        line=line,
-        arguments=arguments if isinstance(arguments, Mapping) else None,
-    )
-
-
-def _caller(turn: Turn, content: object) -> str:
-    """Return the unanswered call that started a subagent: the one with its prompt, else the last."""
-    wanted = content_digest(_plain(content))
-    open_calls = [tool for tool in turn.tools.values() if tool.name in _SUBAGENT_TOOLS and tool.end_ns is None]
-    for tool in open_calls:
-        if content_digest((tool.arguments or {}).get("prompt")) == wanted:
-            return tool.call_id
-    return open_calls[-1].call_id if open_calls else ""
-
-
-def _content(record: Record) -> object:
-    message = record.get("message")
-    return message.get("content") if isinstance(message, Mapping) else None
-
-
-def _plain(content: object) -> object:
-    texts = [block.get("text") for block in _blocks(content)]
-    return texts[0] if texts else content
-
-
-def _blocks(content: object) -> Iterator[Record]:
-    if isinstance(content, list):
-        for block in content:
-            if isinstance(block, Mapping):
-                yield block
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -188,6 +188,41 @@ def test_a_slash_command_gives_the_command_its_name(tmp_path):
     assert of_kind(spans, "command")[0].attributes[c.COMMAND_OUTCOME] == "completed"
 
 
+def test_a_message_counts_once_with_the_most_that_any_line_says(tmp_path):
+    """Usage repeats on every line of a message: the largest count is taken, and marked unless the reply's end is told."""
+    lines = [assistant(f"a{n}", n, "m1", TEXT) for n in (1, 2, 3)]
+    for record, output in zip(lines, (1, 354, 2), strict=True):
+        record["message"]["usage"] = record["message"]["usage"] | {"output_tokens": output}
+    ended = assistant("a4", 4, "m2", TEXT)
+    ended["message"]["stop_reason"] = "end_turn"
+    spans, _ = spans_in(write(tmp_path / "s.jsonl", user("u1", 0, "go"), *lines, ended))
+    first, second = of_kind(spans, "inference")
+    assert (first.attributes[c.GEN_AI_USAGE_INPUT_TOKENS], first.attributes[c.GEN_AI_USAGE_OUTPUT_TOKENS]) == (100, 354)
+    assert first.attributes[c.OUTPUT_LOWER_BOUND] is True
+    assert c.OUTPUT_LOWER_BOUND not in second.attributes
+    assert second.attributes[c.GEN_AI_RESPONSE_FINISH_REASONS] == ("end_turn",)
+
+
+def test_thinking_lasts_from_what_came_before_it(tmp_path):
+    """The first thought begins with the prompt, the next with the block before it, both below their model call."""
+    thought = {"type": "thinking", "thinking": "hm"}
+    path = write(
+        tmp_path / "s.jsonl",
+        user("u1", 0, "go"),
+        assistant("a1", 4, "m1", thought),
+        assistant("a2", 5, "m1", TEXT),
+        assistant("a3", 7, "m1", thought),
+    )
+    spans, _ = spans_in(path)
+    (asker,) = of_kind(spans, "inference")
+    thoughts = of_kind(spans, "thinking")
+    assert [((span.start_ns - asker.start_ns) / 1e9, (span.end_ns - asker.start_ns) / 1e9) for span in thoughts] == [
+        (0, 4),
+        (5, 7),
+    ]
+    assert all(span.parent_span_id == asker.span_id and span.attributes[c.DURATION_ESTIMATED] for span in thoughts)
+
+
 def test_writing_calls_of_one_message_wait_for_each_other(tmp_path):
     """The second edit of a message starts when the first is done; reads beside each other do not wait."""
     path = write(
@@ -276,6 +311,8 @@ def test_a_subagents_own_file_joins_the_prompt_that_started_it(tmp_path, where):
     tools = {span.attributes[c.GEN_AI_TOOL_CALL_ID]: span for span in of_kind(spans, "tool")}
     assert tools["t9"].parent_span_id == tools["t1"].span_id
     assert tools["t9"].location == f"{agent}:2"
+    (asker,) = [span for span in of_kind(spans, "inference") if span.span_id == tools["t9"].attributes[c.REQUESTED_BY]]
+    assert asker.parent_span_id == tools["t1"].span_id
     assert tools["t1"].attributes[c.TOOL_EXECUTION_TIME] == 7.9
     assert len(of_kind(spans, "command")) == 1
     assert len(of_kind(spans, "inference")) == 3
