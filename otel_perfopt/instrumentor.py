@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,17 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             return
         setattr(target.owner, target.attribute, proxied(target.value, around))
         self._undo.append(lambda: setattr(target.owner, target.attribute, target.value))
+
+
+def _after_fork() -> None:
+    try:
+        model_calls.after_fork()
+    except Exception as error:
+        fault("fork", error)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def instrument(**options: Any) -> bool:

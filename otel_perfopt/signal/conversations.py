@@ -52,6 +52,10 @@ class Conversations:
         self._by_id: OrderedDict[str, _Conversation] = OrderedDict()
         self._by_line: OrderedDict[int, str] = OrderedDict()
 
+    def after_fork(self) -> None:
+        """Take a lock that is free: the parent may have held it."""
+        self._lock = threading.Lock()
+
     def identify(self, messages: Sequence[SentMessage]) -> str:
         """Return the id of the conversation that `messages` continue, or a new one.
 

@@ -35,6 +35,12 @@ def discover(taken: Callable[[Interception], None] | None) -> None:
     _seen.clear()
 
 
+def after_fork() -> None:
+    """Take a lock that is free: the parent may have held it."""
+    global _lock  # noqa: PLW0603 - one a process
+    _lock = threading.Lock()
+
+
 def before_discovery(resolve: Callable[[], None]) -> None:
     """Have what was named explicitly resolved first, each time new names come up."""
     _before.append(resolve)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.trace import NonRecordingSpan
+
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import RunContext, ToolRequest
 from otel_perfopt.signal.conversations import SentMessage
@@ -127,13 +129,11 @@ class ImplicitCommands:
         for entry in entries:
             self.close(entry.run, INTERRUPTED, entry.active_ns)
 
-    def forget_all(self) -> None:
-        """Drop every open run without ending it: after a fork they are the parent's."""
+    def after_fork(self) -> None:
+        """Leave the open runs to the parent: calls made here still find them, and nothing ends them here."""
         self._lock = threading.Lock()
         for entry in self._open.values():
-            entry.run.open = False
-        self._open.clear()
-        self._by_call_id.clear()
+            entry.run.span = NonRecordingSpan(entry.run.span.get_span_context())
 
     def _answered_run(self, call_ids: Sequence[str]) -> RunContext | None:
         with self._lock:

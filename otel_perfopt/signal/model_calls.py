@@ -18,8 +18,10 @@ from otel_perfopt.signal import implicit
 from otel_perfopt.signal.calls import RunContext, ToolRequest
 from otel_perfopt.signal.command_span import CONVERSATION_BAGGAGE, USER_BAGGAGE, from_baggage
 from otel_perfopt.signal.conversations import Conversations, SentMessage
+from otel_perfopt.signal.discovery import after_fork as discovery_after_fork
 from otel_perfopt.signal.discovery import tools_offered
 from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.runs import after_fork as runs_after_fork
 from otel_perfopt.signal.runs import current_run, forget_requests, remember_requests
 from otel_perfopt.signal.tool_calls import reply_arrived
 from otel_perfopt.signal.tracing import (
@@ -254,6 +256,14 @@ def _start(request: ModelRequest, run: RunContext, *, inferred: bool) -> Span:
         attributes[c.GEN_AI_CONVERSATION_ID] = run.conversation_id
     context = context_with(run.span) if inferred else None
     return start_span(f"{c.OPERATION_CHAT} {request.model}".strip(), attributes, context, kind=trace.SpanKind.CLIENT)
+
+
+def after_fork() -> None:
+    """Leave the parent's locks and open commands to the parent; called in the child."""
+    runs_after_fork()
+    discovery_after_fork()
+    _conversations.after_fork()
+    implicit.commands().after_fork()
 
 
 def forget_conversations() -> None:

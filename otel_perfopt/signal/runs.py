@@ -23,6 +23,12 @@ _ended: OrderedDict[str, RunContext] = OrderedDict()  # by conversation
 _lock = threading.Lock()
 
 
+def after_fork() -> None:
+    """Take a lock that is free: the parent may have held it."""
+    global _lock  # noqa: PLW0603 - one a process
+    _lock = threading.Lock()
+
+
 def current_run() -> RunContext | None:
     """Return the command being run here, or None; one that has ended is none."""
     run = _current.get()

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from otel_perfopt.signal.interception import Around, Interception, intercept
 from otel_perfopt.signal.tool_calls import around_tool
-from otel_perfopt.signal.tools import UNKNOWN, Tool, describe, plain, register, remember_owner
+from otel_perfopt.signal.tools import UNKNOWN, Tool, describe, forget, plain, register, remember_owner
 from otel_perfopt.signal.trampoline import Kind, kind_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,8 +42,9 @@ def take_tool(
 
 def release_tool(function: FunctionType | None) -> None:
     """Forget that a function is a tool, after its interception has been undone."""
-    if function is not None:
-        _tools.pop(function, None)
+    tool = None if function is None else _tools.pop(function, None)
+    if tool is not None:
+        forget(tool)
 
 
 def tool_taken_over(function: F, name: str, *, effects: str = UNKNOWN, resource: str = "") -> F:

@@ -77,22 +77,33 @@ class _Place:
     def __init__(self, call: ToolCall) -> None:
         self.span = tool_span.start(call)
         self.context: Token[Context] | None = None
+        self.run: Token[RunContext | None] | None = None
+        self.outer: Token[ToolCall | None] | None = None
+        try:
+            self._enter(call)
+        except Exception as error:
+            fault("tool context", error)
+
+    def _enter(self, call: ToolCall) -> None:
+        self.outer = _current.set(call)
+        # What runs inside belongs to the command, also where only the request told which one it is.
+        if call.run is not None and call.run.implicit:
+            self.run = enter_run(call.run)
         if self.span.is_recording():
             context = context_with(self.span)
             self.context = None if context is None else attach(context)
-        # What runs inside belongs to the command, also where only the request told which one it is.
-        self.run = enter_run(call.run) if call.run is not None and call.run.implicit else None
-        self.outer = _current.set(call)
 
     def leave(self) -> None:
+        """Make current what was so before."""
         try:
-            _current.reset(self.outer)
+            if self.outer is not None:
+                _current.reset(self.outer)
         except ValueError:
             return  # a coroutine closed from another context, which was never inside
-        if self.run is not None:
-            leave_run(self.run)
-        if self.context is not None:
-            detach(self.context)
+        except Exception as error:
+            fault("tool context", error)
+        leave_run(self.run)
+        detach(self.context)
 
 
 def record_hit(call: ToolCall, result: object) -> None:
@@ -137,7 +148,7 @@ def _call(tool: Tool, function: FunctionType, args: tuple[Any, ...], kwargs: dic
     call = describe_call(tool, function, args, kwargs)
     if call is None:
         return function(*args, **kwargs)
-    inside = tool.inside.set(True)
+    inside = _enter_tool(tool)
     try:
         interceptor = _interceptor_for(call)
         if interceptor is None:
@@ -158,7 +169,7 @@ async def _call_async(tool: Tool, function: FunctionType, args: tuple[Any, ...],
     call = describe_call(tool, function, args, kwargs)
     if call is None:
         return await function(*args, **kwargs)
-    inside = tool.inside.set(True)
+    inside = _enter_tool(tool)
     try:
         interceptor = _interceptor_for(call)
         if interceptor is None:
@@ -184,9 +195,18 @@ def _interceptor_for(call: ToolCall) -> Interceptor | None:
     return _interceptor if call.requested is not None or _current.get() is None else None
 
 
-def _reset(tool: Tool, token: Token[bool]) -> None:
+def _enter_tool(tool: Tool) -> Token[bool] | None:
     try:
-        tool.inside.reset(token)
+        return tool.inside.set(True)
+    except Exception as error:
+        fault("tool context", error)
+        return None
+
+
+def _reset(tool: Tool, token: Token[bool] | None) -> None:
+    try:
+        if token is not None:
+            tool.inside.reset(token)
     except ValueError:
         pass  # a coroutine closed from another context: that context never had the value
     except Exception as error:

@@ -6,7 +6,7 @@ import ast
 import inspect
 import itertools
 import keyword
-import sysconfig
+import sys
 from collections.abc import Callable
 from enum import Enum
 from types import CodeType, FunctionType
@@ -17,7 +17,7 @@ _ORIGINAL = "\0perfopt original"
 _INSIDE = "\0perfopt inside"
 
 # Free-threaded builds intern the constants of code objects, which is only defined for literals.
-_EMBEDS_OBJECTS = not sysconfig.get_config_var("Py_GIL_DISABLED")
+_EMBEDS_OBJECTS = "free-threading" not in sys.version
 _lookup: dict[int, Any] = {}
 _lookup_ids = itertools.count()
 
