@@ -10,10 +10,10 @@ import tempfile
 from .launch import running_backends
 
 
-def workload_command(arguments, processes, index, conversations):
+def workload_command(program, arguments, processes, index, conversations):
     share = conversations // processes + (index < conversations % processes)
     first = sum(conversations // processes + (i < conversations % processes) for i in range(index))
-    return [sys.executable, "-m", "support.workload", "--first", str(first), "--conversations", str(share), *arguments]
+    return [sys.executable, *program, "--first", str(first), "--conversations", str(share), *arguments]
 
 
 def main():
@@ -23,14 +23,16 @@ def main():
     parser.add_argument("--conversations", type=int, default=20, help="in all processes together")
     parser.add_argument("--no-back-office", action="store_true")
     parser.add_argument("--error-rate", type=float, default=0.0)
+    parser.add_argument("--program", help="a script that runs the traffic in place of support.workload")
     options, others = parser.parse_known_args()
+    program = [options.program] if options.program else ["-m", "support.workload"]
     with (
         tempfile.TemporaryDirectory() as temporary,
         running_backends(options.folder or temporary, not options.no_back_office, options.error_rate) as env,
     ):
         processes = [
             subprocess.Popen(
-                workload_command(others, options.processes, index, options.conversations),
+                workload_command(program, others, options.processes, index, options.conversations),
                 env={**os.environ, **env},
                 stdout=subprocess.PIPE,
                 text=True,

@@ -5,8 +5,8 @@ live does; a write by this process drops what shares an argument with it, a writ
 not. `--parallel` starts the reads that one reply asks for together, up to its first write.
 """
 
+import argparse
 import json
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -87,17 +87,18 @@ def start_reads_together(pool):
         TOOLS[name] = joining(name)
 
 
-def main(arguments):
-    if arguments[:1] == ["--cache"]:
-        keep_results(arguments[1].split(","))
-        arguments = arguments[2:]
-    if arguments[:1] == ["--parallel"]:
-        with ThreadPoolExecutor(128) as pool:
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cache", default="")
+    parser.add_argument("--parallel", action="store_true")
+    changes, arguments = parser.parse_known_args()
+    if changes.cache:
+        keep_results(changes.cache.split(","))
+    with ThreadPoolExecutor(128) as pool:
+        if changes.parallel:
             start_reads_together(pool)
-            workload.main(arguments[1:])
-    else:
         workload.main(arguments)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
