@@ -4,9 +4,14 @@ import base64
 import gzip
 import json
 import random
+from contextlib import suppress
 
 import pytest
+from opentelemetry.exporter.otlp.json.file import FileSpanExporter
 from opentelemetry.proto_json.trace.v1.trace import TracesData
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.last_places import LastPlaces
@@ -124,6 +129,32 @@ def test_our_decoding_agrees_with_the_official_codec(tmp_path):
     ]
     assert ours.error_type == "KeyError"
     assert official.status.code == 2
+
+
+def test_what_the_official_exporter_writes_is_read(tmp_path):
+    """Spans written by the SDK through the official JSON file exporter come back with ids, parents, times and error."""
+    path = tmp_path / "spans.jsonl"
+    provider = TracerProvider(resource=Resource({"service.name": "svc"}))
+    provider.add_span_processor(SimpleSpanProcessor(FileSpanExporter(str(path))))
+    tracer = provider.get_tracer("its.scope")
+    said = {"gen_ai.operation.name": "execute_tool", "n": 3, "list": ["a"]}
+    with (
+        tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}) as outer,
+        suppress(KeyError),
+        tracer.start_as_current_span("execute_tool t", attributes=said) as inner,
+    ):
+        raise KeyError("x")
+    provider.shutdown()
+    (batch,), tally = read(path)
+    found = {span.name: span for span in batch}
+    tool = found["execute_tool t"]
+    assert not tally.problem_counts
+    assert tool.trace_id == f"{outer.get_span_context().trace_id:032x}"
+    assert tool.parent_span_id == found["agent"].span_id == f"{outer.get_span_context().span_id:016x}"
+    assert (tool.start_ns, tool.end_ns) == (inner.start_time, inner.end_time)
+    assert (tool.error_type, tool.attributes["n"], tool.attributes["list"]) == ("KeyError", 3, ("a",))
+    assert tool.attributes[c.STEP_KIND] == "tool"
+    assert (tool.scope, tool.resource["service.name"]) == ("its.scope", "svc")
 
 
 def test_nested_values_become_json_text():
