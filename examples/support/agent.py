@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from functools import lru_cache
+from threading import Lock
 from uuid import uuid4
 
 from openai import OpenAI
@@ -30,9 +31,17 @@ class TaskFailed(Exception):
     """The customer's task was not done; the text says why."""
 
 
+one_at_a_time = Lock()  # lru_cache alone lets threads that come together make a client each
+
+
 @lru_cache(maxsize=1)
+def client_for(base_url, api_key):
+    return OpenAI(base_url=base_url, api_key=api_key)
+
+
 def default_client():
-    return OpenAI(base_url=os.environ.get("OPENAI_BASE_URL"), api_key=os.environ.get("OPENAI_API_KEY"))
+    with one_at_a_time:
+        return client_for(os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY"))
 
 
 class SupportAgent:

@@ -123,7 +123,7 @@ def warm_up():
     """Load what the first command would load, so that start-up is not counted as traffic."""
     default_client().chat.completions.with_raw_response
     default_client().models.list()
-    shop_client.client(os.environ["SUPPORT_SHOP_URL"])
+    shop_client.client()
 
 
 def stop_with_input(stop, input_descriptor=0):

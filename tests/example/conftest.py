@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from support import database, shop_client  # noqa: E402 - the path has to be set first
-from support.agent import default_client  # noqa: E402
+from support.agent import client_for, default_client  # noqa: E402
 from support.launch import running_backends  # noqa: E402
 
 
@@ -24,9 +24,9 @@ def backends(tmp_path_factory):
         os.environ.update(env)
         yield env
         default_client().close()
-        default_client.cache_clear()
-        shop_client.client(env["SUPPORT_SHOP_URL"]).close()
-        shop_client.client.cache_clear()
+        client_for.cache_clear()
+        shop_client.client().close()
+        shop_client.client_for.cache_clear()
         database.close_all()
         os.environ.clear()
         os.environ.update(before)

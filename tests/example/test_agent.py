@@ -6,8 +6,8 @@ import time
 from contextlib import closing
 
 import pytest
-from support import customers, database, truth
-from support.agent import SupportAgent, TaskFailed
+from support import customers, database, shop_client, truth
+from support.agent import SupportAgent, TaskFailed, client_for, default_client
 from support.errors import ConflictError
 from support.tools import TOOLS
 
@@ -98,3 +98,17 @@ def test_another_customers_answer_never_leaks_between_threads(shop):
     with ThreadPoolExecutor(20) as pool:
         rows = list(pool.map(lambda customer_id: TOOLS["get_customer"](customer_id=customer_id), ids))
     assert [row["id"] for row in rows] == ids
+
+
+def test_threads_that_come_together_share_one_client(backends):
+    """However many conversations start at once, there is one model client and one shop client."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only the tests of threads need it
+
+    default_client().close()
+    client_for.cache_clear()
+    shop_client.client().close()
+    shop_client.client_for.cache_clear()
+    with ThreadPoolExecutor(16) as pool:
+        models = {id(each.result()) for each in [pool.submit(default_client) for _ in range(64)]}
+        shops = {id(each.result()) for each in [pool.submit(shop_client.client) for _ in range(64)]}
+    assert (len(models), len(shops)) == (1, 1)
