@@ -116,11 +116,15 @@ class Analyser:
     def result(self, tally: ReadTally) -> Analysis:
         """Return what all runs observed so far say."""
         totals, usage = self._totals, self._usage
-        opportunities, histories = self._opportunities.opportunities(), self._histories.result()
+        counts = totals.counts()
+        opportunities = tuple(
+            replace(item, conversations=counts.conversations) for item in self._opportunities.opportunities()
+        )
+        histories = self._histories.result()
         return Analysis(
             tally=input_tally(tally),
             window_ns=totals.window_ns(),
-            counts=totals.counts(),
+            counts=counts,
             commands=usage.commands(),
             models=usage.models(),
             tools=usage.tools(),

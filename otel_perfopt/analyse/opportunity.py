@@ -14,7 +14,7 @@ from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.what_if import ParallelToolsRule, PreloadRule, ToolCacheRule, WhatIf, WhatIfRule
-from otel_perfopt.analyse.wording import percent, percent_range, seconds
+from otel_perfopt.analyse.wording import counted, percent, percent_range, seconds
 from otel_perfopt.execution.model import Execution, Target
 
 MIN_SHARE = 0.005
@@ -80,16 +80,17 @@ class OpportunityDetector:
         saving.calls += len(what_if.calls)
         saving.runs += saved > 0
         names = sorted({step.name for step in what_if.calls})
-        note = f"{seconds(saved)} of {seconds(run.execution.duration_s)} saved by {len(what_if.calls)} calls ({', '.join(names[:3])})"
+        note = f"{seconds(saved)} of {seconds(run.execution.duration_s)} saved on {counted(len(what_if.calls), 'call')} ({', '.join(names[:3])})"
         saving.evidence.add(saved, run.execution, what_if.calls[0], note)
 
     def _meet(self, touched: dict[_Key, set[str]]) -> None:
         for one, other in combinations(touched, 2):
-            if len(self._met) < MAX_OVERLAPS and touched[one] & touched[other]:
+            # Two targets of one optimization help different calls: what they save adds up.
+            if one[0] != other[0] and len(self._met) < MAX_OVERLAPS and touched[one] & touched[other]:
                 self._met.add((one, other))
 
     def _overlaps(self, key: _Key) -> tuple[str, ...]:
-        met = {other for pair in self._met if key in pair for other in pair if other != key}
+        met = {other for pair in self._met if key in pair for other in pair if other != key and self._offered(other)}
         return tuple(sorted(f"{self._kind(place)}: {target}" for place, target in met))
 
     def _kind(self, place: int) -> str:
@@ -97,8 +98,11 @@ class OpportunityDetector:
 
     def opportunities(self) -> tuple[Opportunity, ...]:
         """Return every optimization and target that would have saved anything, largest first."""
-        found = [self._opportunity(key, saving) for key, saving in self._savings.rows.items() if saving.calls]
+        found = [self._opportunity(key, saving) for key, saving in self._savings.rows.items() if self._offered(key)]
         return tuple(sorted(found, key=lambda item: (item.upper_bound, -(item.share.estimate if item.share else 0.0))))
+
+    def _offered(self, key: _Key) -> bool:
+        return self._savings[key].calls > 0 and self._rules[key[0]].safe(key[1])
 
     def _opportunity(self, key: _Key, saving: _Saving) -> Opportunity:
         rule = self._rules[key[0]]
@@ -121,6 +125,8 @@ class OpportunityDetector:
         """Return one finding for each opportunity whose saving is surely above nothing and at least half a per cent."""
         found = []
         for key, saving in self._savings.rows.items():
+            if not self._offered(key):
+                continue
             share = self._units.ratio(key, "time", seed=self._seed)
             if share is None or saving.runs < MIN_RUNS or share.low <= 0 or share.estimate < MIN_SHARE:
                 continue
@@ -139,7 +145,7 @@ class OpportunityDetector:
             target=target,
             summary=(
                 f"{rule.optimization} on {target} {would} {percent_range(share)} of all runs' time{a_run}: "
-                f"{saving.calls:,} calls in {saving.runs:,} of {self._runs:,} runs replayed{most}."
+                f"{counted(saving.calls, 'call')} in {saving.runs:,} of {counted(self._runs, 'run')} replayed{most}."
             ),
             detector=self.name,
             effect=Effect("latency", "s", self._of_target(key, share), each),

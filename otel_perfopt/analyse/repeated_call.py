@@ -18,25 +18,17 @@ from otel_perfopt.execution.repetition import Repetitions
 
 MIN_HITS = 3
 MIN_SHARE = 0.02
-MAX_FALSE_SHARE = 0.01
 
 
 @dataclass(slots=True)
-class Repeated:
-    """What is counted for one tool: calls, hits, and how many of those would have been wrong."""
+class _Tool:
+    """What is counted for one tool."""
 
     calls: int = 0
     hits: int = 0
-    compared: int = 0
-    false: int = 0
     runs: int = 0
     spent_s: float = 0.0
     evidence: TopEvidence = field(default_factory=TopEvidence)
-
-    @property
-    def trustworthy(self) -> bool:
-        """Whether a cache is worth suggesting: where results could be compared, no more than 1 % had changed."""
-        return self.false <= MAX_FALSE_SHARE * max(1, self.compared)
 
 
 class RepeatedCall:
@@ -50,7 +42,7 @@ class RepeatedCall:
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._tools: BoundedTable[str, Repeated] = BoundedTable(Repeated, overflow=OTHER, limit=1000)
+        self._tools: BoundedTable[str, _Tool] = BoundedTable(_Tool, overflow=OTHER, limit=1000)
         self._repetitions = Repetitions()
         self._cache = CacheHits()
         self._units = Units()
@@ -62,14 +54,11 @@ class RepeatedCall:
             if not may_write(step):
                 self._tools[step.name].calls += 1
         found = self._repetitions.observe(execution)
-        same = {repeat.step.span_id: repeat.same_result for repeat in found.repeats}
         in_run: dict[str, int] = {}
         for hit in self._cache.observe(found.repeats, timed=execution.timed):
             step = hit.step
             tool = self._tools[step.name]
             tool.hits += 1
-            tool.false += hit.false
-            tool.compared += same[step.span_id] is not None
             in_run[step.name] = in_run.get(step.name, 0) + 1
             note = f"{step.name} with the same arguments again"
             if execution.timed:
@@ -90,10 +79,12 @@ class RepeatedCall:
                 found.append(self._finding(name, tool, share))
         return found
 
-    def _finding(self, name: str, tool: Repeated, share: Interval) -> Finding:
+    def _finding(self, name: str, tool: _Tool, share: Interval) -> Finding:
         time = self._units.ratio(name, "", seed=self._seed)
         took = f", taking {seconds(tool.spent_s)}" if time is not None else ""
-        doubt = "" if tool.trustworthy else f", but {tool.false} of {tool.compared} results had changed all the same"
+        compared, false = self._cache.compared(name)
+        safe = self._cache.trustworthy(name)
+        doubt = "" if safe else f", but {false:,} of {compared:,} results had changed all the same: a cache would lie"
         return Finding(
             kind="repeated_call",
             target=Target(tool=name),
@@ -106,7 +97,7 @@ class RepeatedCall:
             occurrences=tool.hits,
             runs=tool.runs,
             evidence=tool.evidence.kept(),
-            suggestion=cache_suggestion(name) if tool.trustworthy else None,
+            suggestion=cache_suggestion(name) if safe else None,
         )
 
 

@@ -10,7 +10,7 @@ from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.wilson import wilson
-from otel_perfopt.analyse.wording import percent, percent_range, tokens
+from otel_perfopt.analyse.wording import counted, percent, percent_range, tokens
 from otel_perfopt.execution.effect_order import may_write
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
 from otel_perfopt.execution.repetition import Repetitions
@@ -57,7 +57,7 @@ class Reread:
             tool.tokens += _result_tokens(step)
             by_resource.setdefault((step.name, step.resource), []).append(step)
         for (name, resource), steps in by_resource.items():
-            note = f"{resource} read again {len(steps)} times in this run"
+            note = f"{resource} read again {counted(len(steps), 'time')} in this run"
             self._tools[name].evidence.add(len(steps), execution, steps[0], note)
         for name in {name for name, _ in by_resource}:
             self._tools[name].runs += 1

@@ -64,7 +64,7 @@ class ResentContext:
         command.runs += 1
         opening = calls[0].tokens.input or 0
         command.openings.add(opening)
-        sums = {"input": 0.0, "resent": 0.0, "uncached": 0.0, "opening": 0.0}
+        sums = {"input": 0.0, "resent": 0.0, "uncached": 0.0, "opening": 0.0, "cached": 0.0}
         previous = self._previous[execution.conversation_id]
         for step in calls:
             self._add_call(step, previous, opening, sums)
@@ -82,7 +82,8 @@ class ResentContext:
         sums["input"] += sent
         sums["resent"] += resent
         sums["uncached"] += max(0, resent - (step.tokens.cache_read or 0))
-        sums["opening"] += max(0, min(sent, opening) - (step.tokens.cache_read or 0))
+        sums["opening"] += min(sent, opening)
+        sums["cached"] += min(sent, step.tokens.cache_read or 0)
         previous.sent = sent
 
     def findings(self) -> list[Finding]:
@@ -122,12 +123,14 @@ class ResentContext:
         )
 
     def _whole(self, name: str, command: _Command, opening: Interval, typical: float) -> Finding:
+        cached = command.units.total("cached") / command.units.total("input")
+        answered = f" ({percent(cached)} of the input was read from a prompt cache)" if command.cache_known else ""
         return Finding(
             kind="whole_context",
             target=Target(command=name),
             summary=(
                 f"{name or 'Every run'} opens with {tokens(typical)} (median), and that opening is "
-                f"{percent_range(opening)} of all its input tokens; what a task does not need could be left out."
+                f"{percent_range(opening)} of all its input tokens{answered}; what a task does not need could be left out."
             ),
             detector=self.name,
             effect=Effect("input_tokens", "{token}", opening, _per_run(opening, command)),

@@ -16,6 +16,7 @@ from otel_perfopt.execution.model import Execution, Step, StepKind, Target, Tool
 MIN_FOLLOWED = 0.5
 MIN_LIFT = 1.3
 MIN_COUNT = 10
+MAX_FINDINGS = 5
 # Every pair is a question asked of the data: an interval this wide keeps chance pairs out.
 LEVEL = 0.999
 
@@ -40,8 +41,9 @@ class _Last:
 class Sequence:
     """Finds pairs where the second follows the first in most cases, and more often than it comes anyway.
 
-    A command counts as next in its conversation; a tool as next in its run, where it only reads and
-    is another tool than the first (repeats of one tool are for other detectors).
+    A command counts as next in its conversation; a tool as next in its run and asked for by another
+    reply, where both tools only read and differ (repeats of one tool are for other detectors). At
+    most five findings, the most frequent.
     """
 
     name = "sequence"
@@ -67,7 +69,9 @@ class Sequence:
             if step.effects is not ToolEffects.READ and len(self._writing) < 5000:
                 self._writing.add(step.name)
         for before, step in pairwise(tools):
-            self._add(_TOOLS, before.name, step.name, execution, step)
+            # Calls of one reply are known together: there is nothing left to foresee.
+            if not before.requested_by or before.requested_by != step.requested_by:
+                self._add(_TOOLS, before.name, step.name, execution, step)
 
     def _add(self, what: str, before: str, after: str, execution: Execution, step: Step | None) -> None:
         pair = self._pairs[what, before, after]
@@ -83,14 +87,15 @@ class Sequence:
         """Return one finding a reliable pair."""
         found = []
         for (what, before, after), pair in self._pairs.rows.items():
-            known = what and before != after and not (what == _TOOLS and after in self._writing)
-            if not known or pair.count < MIN_COUNT:
+            # What may write must neither be made early itself nor be overtaken by the read after it.
+            unsafe = what == _TOOLS and (before in self._writing or after in self._writing)
+            if not what or unsafe or before == after or pair.count < MIN_COUNT:
                 continue
             followed = wilson(pair.count, self._starts[what, before], level=LEVEL)
             base = self._ends[what, after] / self._all[what]
             if followed is not None and followed.low >= max(MIN_FOLLOWED, MIN_LIFT * base):
                 found.append(self._finding((what, before, after), pair, followed, base))
-        return found
+        return sorted(found, key=lambda finding: -finding.occurrences)[:MAX_FINDINGS]
 
     def _finding(self, key: _Pair, pair: _Followed, followed: Interval, base: float) -> Finding:
         what, before, after = key

@@ -11,7 +11,7 @@ from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.what_if import independent_pairs, serial_reads
 from otel_perfopt.analyse.wilson import wilson
-from otel_perfopt.analyse.wording import percent_range, seconds
+from otel_perfopt.analyse.wording import counted, percent_range, seconds
 from otel_perfopt.execution.data_flow import adjacent_reads
 from otel_perfopt.execution.model import Execution, Step, Target
 
@@ -85,7 +85,9 @@ class SerialIndependent:
         command.runs_independent += bool(pairs)
         if pairs:
             first, second = max(pairs, key=lambda pair: min(pair[0].duration_s, pair[1].duration_s))
-            note = f"{second.name} uses nothing of {first.name} before it ({len(pairs)} such pairs in this run)"
+            note = (
+                f"{second.name} uses nothing of {first.name} before it ({counted(len(pairs), 'such pair')} in this run)"
+            )
             command.across_evidence.add(len(pairs), run.execution, second, note)
 
     def findings(self) -> list[Finding]:

@@ -88,10 +88,10 @@ def _group(key: str) -> int:
 
 
 @lru_cache(maxsize=4)
-def _weights(count: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    # The same draws serve every share of the same units; small floats, for a product of matrices.
+def _weights(count: int, seed: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    # The same draws serve every share of the same units; floats, because those multiply fast.
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    weights: np.ndarray[tuple[int, int], np.dtype[np.float32]] = drawn.astype(np.float32)
+    weights: np.ndarray[tuple[int, int], np.dtype[np.float64]] = drawn.astype(np.float64)
     return weights
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,6 +49,10 @@ class WhatIfRule(Protocol):
         """Return the parameters a policy would need to do what was imagined."""
         ...
 
+    def safe(self, target: Target) -> bool:
+        """Tell, once all runs were shown, whether the recordings speak against doing it to this target."""
+        ...
+
 
 class ToolCacheRule:
     """A repeated read of the same conversation is answered at once, within five minutes and with no write since.
@@ -78,6 +82,10 @@ class ToolCacheRule:
         """Return the time to live and scope that were imagined."""
         return CACHE_PARAMETERS
 
+    def safe(self, target: Target) -> bool:
+        """Tell whether at most 1 % of the hits whose results could be compared would have been wrong."""
+        return self._cache.trustworthy(target.tool)
+
 
 def _cached(run: RunView, name: str, hits: list[Step]) -> WhatIf:
     changes = Changes(durations_ns={step.span_id: 0 for step in hits})
@@ -100,12 +108,17 @@ class ParallelToolsRule:
             return ()
         target = Target(command=run.execution.command.name)
         calls = tuple(step for reply in sorted(replies) for step in helped[reply])
-        bound_ns = run.replay(_perfect_overlap(several.values())).saved_ns
+        bound_ns = run.replay(_perfect_overlap(several)).saved_ns
         return (WhatIf(target, Changes(parallel_replies=replies), bound_ns, calls),)
 
     def parameters(self) -> Mapping[str, object]:
         """Return nothing: the defaults do it."""
         return {}
+
+    def safe(self, target: Target) -> bool:
+        """Tell that nothing speaks against it: only reads are moved, and never across a write."""
+        del target
+        return True
 
 
 class PreloadRule:
@@ -135,6 +148,11 @@ class PreloadRule:
         """Return nothing: which calls to prepare is for the miner to say."""
         return {}
 
+    def safe(self, target: Target) -> bool:
+        """Tell that nothing speaks against it: only independent reads are moved."""
+        del target
+        return True
+
 
 def serial_reads(calls: Sequence[Step]) -> list[Step]:
     """Return the read-only calls of one reply that take part in a wait for one another, none if they all overlapped.
@@ -161,10 +179,10 @@ def independent_pairs(run: RunView) -> list[tuple[Step, Step]]:
     return [(first, second) for first, second in pairs if first.requested_by and second.requested_by]
 
 
-def _perfect_overlap(replies: Iterable[tuple[Step, ...]]) -> Changes:
-    # Of each reply's calls only the longest takes time.
+def _perfect_overlap(replies: Mapping[str, tuple[Step, ...]]) -> Changes:
+    # Of each reply's calls only the longest takes time, and it starts with the first.
     durations: dict[str, int] = {}
-    for calls in replies:
+    for calls in replies.values():
         longest = max(calls, key=lambda step: step.duration_s)
         durations |= {step.span_id: 0 for step in calls if step is not longest}
-    return Changes(durations_ns=durations)
+    return Changes(durations_ns=durations, parallel_replies=frozenset(replies))

@@ -16,6 +16,11 @@ def percent_range(interval: Interval) -> str:
     return f"{percent(interval.estimate)} ({percent(interval.low)} to {percent(interval.high)})"
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def seconds(value: float) -> str:
     """Return a time in the largest unit that keeps two digits."""
     if value < 0.1:
