@@ -1,0 +1,155 @@
+"""The controller's turn, on telemetry whose truth is known."""
+
+from __future__ import annotations
+
+import pytest
+from simulated_fleet import SECOND, SimulatedFleet
+
+from otel_perfopt.decide.state import State
+from otel_perfopt.errors import TransitionError
+from otel_perfopt.loop.controller import Controller
+
+POLICY = """
+apiVersion: perfopt.dev/v1
+kind: OptimizationPolicy
+metadata: {name: parallel, author: somebody}
+spec:
+  match: {command: [/task]}
+  optimize: {type: parallel_tools}
+  rollout:
+    warmup: 0s
+    steps: [{shadow: 30s}, {treatment: 50%, baseline: 50%}]
+    limits: {minUnits: 100, maxUnits: 2000}
+  goal: {metric: latency, improve: 10%}
+  guardrails: [{metric: task_failure, maxIncrease: 10pp}]
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    return SimulatedFleet(tmp_path)
+
+
+@pytest.fixture
+def controller(fleet):
+    policies = fleet.home / "policies"
+    policies.mkdir()
+    (policies / "parallel.yaml").write_text(POLICY)
+    controller = Controller(fleet.home, fleet.clock)
+    controller.turn()
+    return controller
+
+
+def state_of(controller, fleet):
+    return controller.policies.status("parallel", fleet.now_ns).state.state
+
+
+def approve(controller, fleet, gate):
+    controller.policies.approve("parallel", "a-second-person", "looked at it", fleet.now_ns, gate)
+
+
+def until(controller, fleet, wanted, turns=60, **truth):
+    """Let conversations and turns follow each other until the policy is in a state; returns the turns it took."""
+    for turn in range(turns):
+        fleet.converse(20, **truth)
+        fleet.now_ns += 3 * SECOND
+        controller.turn()
+        if state_of(controller, fleet) is wanted:
+            return turn + 1
+    pytest.fail(f"not {wanted} after {turns} turns but {state_of(controller, fleet)}")
+
+
+def test_what_helps_goes_from_shadow_to_active_with_its_approvals(controller, fleet):
+    """Nobody is exposed before the approvals; then shadow, canary and, when better, active with a hold-back."""
+    assert state_of(controller, fleet) is State.SHADOW
+    fleet.converse(20)
+    fleet.now_ns += 60 * SECOND
+    controller.turn()
+    assert state_of(controller, fleet) is State.SHADOW
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    approve(controller, fleet, "active")
+    until(controller, fleet, State.ACTIVE, treated_seconds=0.65)
+    (decision,) = fleet.snapshot().decisions
+    assert decision.stage == "active"
+    assert decision.allocation.baseline == pytest.approx(0.05)
+
+
+def test_nobody_is_exposed_without_an_approval(controller, fleet):
+    """However long one waits, an unapproved policy treats nobody."""
+    for _ in range(10):
+        fleet.converse(20)
+        fleet.now_ns += 60 * SECOND
+        controller.turn()
+    assert all(decision.allocation.treatment == 0 for decision in fleet.snapshot().decisions)
+
+
+def test_what_harms_is_taken_back_by_itself(controller, fleet):
+    """Failures in treatment end a canary within few units, without anybody's approval."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    turns = until(controller, fleet, State.ROLLED_BACK, treated_failures=0.5)
+    assert turns <= 6
+    assert fleet.snapshot().decisions == ()
+
+
+def test_what_changes_nothing_is_not_promoted(controller, fleet):
+    """A policy without effect stays in canary, although its promotion is approved."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    approve(controller, fleet, "active")
+    for _ in range(30):
+        fleet.converse(20)
+        fleet.now_ns += 3 * SECOND
+        controller.turn()
+    assert state_of(controller, fleet) is State.CANARY
+
+
+def test_a_false_hit_in_shadow_ends_the_roll_out_before_anybody_is_exposed(controller, fleet):
+    """What shadow shows to be wrong never comes to the canary."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.ROLLED_BACK, shadow_false_hits=1)
+
+
+def test_a_restarted_controller_goes_on_where_the_ledger_and_the_telemetry_are(controller, fleet):
+    """State is in the ledger and evidence in the telemetry: a new process comes to the same verdict."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    fleet.converse(60, treated_seconds=0.65)
+    fleet.now_ns += 3 * SECOND
+    controller.turn()
+    fleet.now_ns += 3 * SECOND
+    before = controller.turn().standings["parallel"].verdict
+    again = Controller(fleet.home, fleet.clock)
+    again.turn()
+    fleet.now_ns += 3 * SECOND
+    after = again.turn().standings["parallel"].verdict
+    assert (after.treatment_units, after.baseline_units) == (before.treatment_units, before.baseline_units)
+    assert after.metrics == before.metrics
+
+
+def test_an_edit_voids_the_approval_and_takes_the_canary_back(controller, fleet):
+    """Another digest is another policy: it is not exposed by the approval of the one before."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    file = fleet.home / "policies" / "parallel.yaml"
+    file.write_text(POLICY.replace("improve: 10%", "improve: 20%"))
+    controller.turn()
+    assert state_of(controller, fleet) is not State.CANARY
+    assert all(decision.allocation.treatment == 0 for decision in fleet.snapshot().decisions)
+
+
+def test_an_author_may_not_approve(controller, fleet):
+    """Four eyes: who wrote a policy does not approve it."""
+    with pytest.raises(TransitionError, match="may not approve"):
+        controller.policies.approve("parallel", "somebody", "mine", fleet.now_ns)
+
+
+def test_a_broken_policy_file_keeps_the_last_good_one_in_force(controller, fleet):
+    """Invalid YAML is told with its place, and changes nothing."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    (fleet.home / "policies" / "parallel.yaml").write_text("kind: [")
+    turn = controller.turn()
+    assert any("parallel.yaml:" in problem for problem in turn.problems)
+    assert state_of(controller, fleet) is State.CANARY
