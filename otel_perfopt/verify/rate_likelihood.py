@@ -26,16 +26,17 @@ def log_likelihood_e(counts: Mapping[Stratum, tuple[int, int, int, int]], margin
     are at that unit (reverse information projection: Grünwald, de Heide & Koolen 1906.07801; Turner,
     Ly & Grünwald 2106.02693). Exact; a mean over alternatives; a function of counts.
     """
-    pairs = alternatives(margin)
-    if not pairs:
-        return 0.0
-    logs = [0.0] * len(pairs)
+    logs = [0.0] * len(alternatives(margin))
     for stratum, (failed_1, failed_2, units_1, units_2) in counts.items():
-        for index, rates in enumerate(pairs):
-            step = log_ratios(stratum.allocation, margin, rates)
-            logs[index] += failed_1 * step[0] + (units_1 - failed_1) * step[1]
-            logs[index] += failed_2 * step[2] + (units_2 - failed_2) * step[3]
-    return log_mean_exp(logs)
+        worked_1, worked_2 = units_1 - failed_1, units_2 - failed_2
+        for index, step in enumerate(_table(stratum.allocation, margin)):
+            logs[index] += failed_1 * step[0] + worked_1 * step[1] + failed_2 * step[2] + worked_2 * step[3]
+    return log_mean_exp(logs) if logs else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _table(share: float, margin: float) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple(log_ratios(share, margin, rates) for rates in alternatives(margin))
 
 
 @lru_cache(maxsize=1024)
@@ -47,7 +48,6 @@ def alternatives(margin: float) -> tuple[tuple[float, float], ...]:
     return tuple(pair for pair in pairs if pair[0] < 1.0)
 
 
-@lru_cache(maxsize=8192)
 def log_ratios(share: float, margin: float, rates: tuple[float, float]) -> tuple[float, float, float, float]:
     """Return what a failure and a success in the first arm, and in the second, add to the logarithm."""
     first, second = rates

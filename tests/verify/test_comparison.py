@@ -118,7 +118,7 @@ def test_the_same_data_in_any_order_give_the_same_verdict():
     looked = Comparison(DECISION, PLAN)
     for one in units:
         looked.observe(one)
-        looked.verdict(one.first_ns)
+        looked.conclusion(one.first_ns)
     assert compare(DECISION, PLAN, shuffled, 250 * S) == compare(DECISION, PLAN, units, 250 * S)
     assert looked.verdict(250 * S) == compare(DECISION, PLAN, iter(units), 250 * S)
 
@@ -255,18 +255,18 @@ def test_plans_are_checked():
 @pytest.mark.parametrize("world", ["50/50", "ramp, climb ±80 %", "ramp, swing, Pareto"])
 def test_nothing_happens_where_nothing_differs(simulation, world):
     """A/A with every tolerance at zero and a look at every unit: false rollbacks at most alpha."""
-    outcomes = simulation.many(simulation.AA_WORLDS[world], simulation.SHARP, 60, seed=7)
+    outcomes = simulation.many(simulation.AA_WORLDS[world], simulation.SHARP, 50, seed=7)
     assert simulation.share(outcomes, Conclusion.BETTER) == 0.0
-    assert simulation.share(outcomes, Conclusion.WORSE) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 60)
+    assert simulation.share(outcomes, Conclusion.WORSE) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 50)
 
 
 @pytest.mark.parametrize("plan", ["latency", "cost", "failure, ratio", "failure, difference"])
 def test_no_goal_is_reached_where_nothing_differs(simulation, plan):
     """A/A on a drifting ramp: each goal alone, improvement by anything, is claimed in at most alpha of the trials."""
     world = simulation.AA_WORLDS["ramp, climb ±80 %"]
-    outcomes = simulation.many(world, simulation.AA_PLANS[plan], 120, seed=8)
-    assert simulation.share(outcomes, Conclusion.BETTER) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 120)
-    assert simulation.share(outcomes, Conclusion.WORSE) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 120)
+    outcomes = simulation.many(world, simulation.AA_PLANS[plan], 80, seed=8)
+    assert simulation.share(outcomes, Conclusion.BETTER) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 80)
+    assert simulation.share(outcomes, Conclusion.WORSE) <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 80)
 
 
 def test_a_stale_cache_is_found_within_tens_of_units(simulation):
