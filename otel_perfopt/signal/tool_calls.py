@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any
 
 from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal import implicit, tool_span
@@ -89,7 +90,7 @@ class _Place:
         # What runs inside belongs to the command, also where only the request told which one it is.
         if call.run is not None and call.run.implicit:
             self.run = enter_run(call.run)
-        if self.span.is_recording():
+        if self.span is not INVALID_SPAN and self.span.is_recording():
             context = context_with(self.span)
             self.context = None if context is None else attach(context)
 
@@ -102,8 +103,10 @@ class _Place:
             return  # a coroutine closed from another context, which was never inside
         except Exception as error:
             fault("tool context", error)
-        leave_run(self.run)
-        detach(self.context)
+        if self.run is not None:
+            leave_run(self.run)
+        if self.context is not None:
+            detach(self.context)
 
 
 def record_hit(call: ToolCall, result: object) -> None:

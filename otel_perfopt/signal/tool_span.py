@@ -15,9 +15,10 @@ from otel_perfopt.signal.calls import ToolCall
 from otel_perfopt.signal.digest import content_digest, flow_values
 from otel_perfopt.signal.faults import fault
 from otel_perfopt.signal.scope import INTERRUPTIONS
-from otel_perfopt.signal.tracing import end_span, start_span
+from otel_perfopt.signal.tracing import end_span, may_record, start_span
 
 MAX_FLOW_VALUES = 200
+MAX_FLOW_CHARS = 1 << 16
 CHARS_PER_TOKEN = 4
 MAX_CONTENT_CHARS = 100_000
 
@@ -38,6 +39,8 @@ def captures_content() -> bool:
 def start(call: ToolCall) -> Span:
     """Start the call's span, in the present context or, for a command nobody declared, under its span; never raises."""
     try:
+        if not may_record():
+            return INVALID_SPAN
         attributes: dict[str, Any] = {
             c.GEN_AI_OPERATION_NAME: c.OPERATION_EXECUTE_TOOL,
             c.GEN_AI_TOOL_NAME: call.tool,
@@ -74,6 +77,8 @@ def parent_context(call: ToolCall) -> Context | None:
 
 def finish(span: Span, call: ToolCall, result: object) -> None:
     """Describe arguments and result on the span and end it; never raises."""
+    if span is INVALID_SPAN:
+        return
     describe(span, call, result)
     end_span(span)
 
@@ -114,7 +119,7 @@ def estimated_tokens(text: str) -> int:
 def _describe(span: Span, call: ToolCall, result: object) -> None:
     arguments: object = call.arguments if call.arguments is not None else [list(call.args), dict(call.kwargs)]
     inputs, _ = flow_values(arguments, MAX_FLOW_VALUES)
-    outputs, truncated = flow_values(result, MAX_FLOW_VALUES)
+    outputs, truncated = _outputs(result)
     text = result if isinstance(result, str) else _as_text(result)
     attributes: dict[str, Any] = {
         c.ARGUMENTS_DIGEST: content_digest(arguments),
@@ -129,6 +134,13 @@ def _describe(span: Span, call: ToolCall, result: object) -> None:
         attributes[c.GEN_AI_TOOL_CALL_RESULT] = text[:MAX_CONTENT_CHARS]
     attributes.update(call.span_attributes)
     span.set_attributes(attributes)
+
+
+def _outputs(result: object) -> tuple[frozenset[str], bool]:
+    # The agent waits for this: of a long text only the beginning is read.
+    if isinstance(result, str) and len(result) > MAX_FLOW_CHARS:
+        return flow_values(result[:MAX_FLOW_CHARS], MAX_FLOW_VALUES)[0], True
+    return flow_values(result, MAX_FLOW_VALUES)
 
 
 def _as_text(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import INVALID_SPAN, ProxyTracer, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.faults import fault
@@ -41,6 +41,11 @@ def tracer() -> Tracer:
     return _tracer
 
 
+def may_record() -> bool:
+    """Tell whether any span can be recorded: not in a process where nobody has set a tracer provider."""
+    return not isinstance(tracer(), ProxyTracer) or getattr(trace, "_TRACER_PROVIDER", trace) is not None
+
+
 def start_span(
     name: str,
     attributes: Mapping[str, Any],
@@ -59,6 +64,8 @@ def start_span(
 
 def end_span(span: Span, error: BaseException | None = None, end_ns: int | None = None) -> None:
     """End `span`, with `error` recorded on it."""
+    if span is INVALID_SPAN:
+        return
     try:
         if error is not None and span.is_recording():
             _record(span, error)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 import traceback
@@ -284,14 +285,18 @@ def test_no_fault_of_ours_reaches_the_agent(spans, monkeypatch, what):
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(BrokenProcessor(what))
         tracing.use_provider(provider)
-    tool_calls.set_interceptor(None)
-    for _ in range(2):
-        assert fetch("ORD-1") == {"order": "ORD-1", "detail": 1}
-        assert asyncio.run(fetch_later("ORD-2")) == {"order": "ORD-2"}
-        with pytest.raises(RefusedError):
-            fetch("none")
-        with command("/query"):
-            assert fetch("ORD-3", detail=2)["detail"] == 2
+
+    def use_all():
+        for _ in range(2):
+            assert fetch("ORD-1") == {"order": "ORD-1", "detail": 1}
+            assert asyncio.run(fetch_later("ORD-2")) == {"order": "ORD-2"}
+            with pytest.raises(RefusedError):
+                fetch("none")
+            with command("/query"):
+                assert fetch("ORD-3", detail=2)["detail"] == 2
+
+    # In a context of its own: what cannot be detached stays there.
+    contextvars.copy_context().run(use_all)
     assert sum(faults.values()) > 0
 
 
