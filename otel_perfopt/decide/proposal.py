@@ -168,7 +168,7 @@ def _plain(value: object) -> object:
 
 
 def _read_back(text: str, file: str) -> OptimizationPolicy:
-    documents, problems = parse_documents(text.encode(), file)
+    documents, problems = parse_documents(text.encode("utf-8", "surrogatepass"), file)
     if not problems and len(documents) == 1:
         policy, problems = check_document(documents[0], OptimizationPolicy)
         if policy is not None:

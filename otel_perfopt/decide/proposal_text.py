@@ -99,5 +99,7 @@ def _cleaned(value: object) -> object:
 
 def _flow(value: object) -> str:
     """Return a value as YAML on one line; inside a list even plain words come without a document's end."""
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, sort_keys=False, width=2**31)
+    # Folding is what turns some line breaks of Unicode into spaces: those are escaped instead.
+    readable = not _CONTROL.search(str(value))
+    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=readable, sort_keys=False, width=2**31)
     return text.strip()[1:-1]

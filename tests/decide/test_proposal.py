@@ -1,0 +1,135 @@
+"""Proposals: a finding becomes a short file a person can judge, never over anybody's file, never twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_perfopt.analyse.finding import Effect, Evidence, Finding, Interval, Suggestion
+from otel_perfopt.decide.policy_file import read_policies
+from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.proposal import propose
+from otel_perfopt.decide.publish import snapshot_of
+from otel_perfopt.decide.state import State
+from otel_perfopt.errors import InvalidFileError, TransitionError
+from otel_perfopt.execution.model import Target
+
+NOW = 1_795_000_000_000_000_000
+
+
+def finding(command: str = "/query", tool: str = "search_docs", optimization: str = "tool_cache", **changes) -> Finding:
+    match = {"command": (command,), "tool": (tool,)} if tool else {"command": (command,)}
+    values = {
+        "kind": "repeated_call",
+        "target": Target(command=command, tool=tool),
+        "summary": "search_docs was called 120 times with equal arguments in 50 runs.",
+        "detector": "repeats",
+        "effect": Effect("latency", "s", Interval(0.3, 0.24, 0.36), Interval(1.2, 1.0, 1.4)),
+        "occurrences": 120,
+        "runs": 50,
+        "evidence": (Evidence("abc123"), Evidence("def456")),
+        "suggestion": Suggestion(optimization, {"ttl": "5m"} if optimization == "tool_cache" else {}, match),
+    }
+    return Finding(**{**values, **changes})
+
+
+def test_a_proposal_is_short_valid_and_says_why(home: Path):
+    """The file holds the finding, evidence, prediction, risk and units, and is a valid policy of few lines."""
+    (made,) = PolicySet.open(home, NOW).propose([finding()], NOW, expected_units=lambda _finding: 1200)
+    text = (home / made.file).read_text()
+    assert made.file == "policies/proposed/query-search-docs-tool-cache.yaml"
+    for part in ("called 120 times", "abc123", "latency 30% lower", "24% to 36%", "medium", "about 1,200", "rollback"):
+        assert part in text
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) <= 15
+    (loaded,) = read_policies(home / "policies").policies
+    assert loaded.digest == made.digest
+    assert loaded.policy.spec.goal.improve.value == pytest.approx(0.12)
+    assert loaded.policy.metadata.annotations["perfopt.dev/predicted"] == "0.3"
+    assert loaded.policy.metadata.annotations["perfopt.dev/finding"] == "repeated_call: /query · search_docs"
+
+
+def test_anybody_approves_what_we_wrote_and_nobody_what_they_edited(home: Path):
+    """We are a proposal's author until somebody edits it; then whoever owns the file is."""
+    policies = PolicySet.open(home, NOW)
+    rollout = {"warmup": "0s", "steps": [{"treatment": "50%", "baseline": "50%"}]}
+    (made,) = policies.propose([finding()], NOW, rollout=rollout)
+    assert policies.status(made.name, NOW).authors == ("perfopt",)
+    path = home / made.file
+    owner = path.owner()
+    path.write_text(made.text.replace("ttl: 5m", "ttl: 6m"))
+    policies.reload(NOW)
+    with pytest.raises(TransitionError, match="wrote"):
+        policies.approve(made.name, owner, "", NOW)
+    path.write_text(made.text)
+    policies.reload(NOW)
+    policies.approve(made.name, owner, "", NOW)
+    policies.advance({}, NOW)
+    assert policies.status(made.name, NOW).state.state is State.CANARY
+    assert snapshot_of(policies, NOW).decisions[0].finding.startswith("repeated_call")
+
+
+def test_nothing_is_proposed_twice_or_over_a_file(home: Path, declare):
+    """A finding that a policy answers, that was proposed, rejected or removed before, writes nothing."""
+    declare("mine", spec="")
+    policies = PolicySet.open(home, NOW)
+    mine = (home / "policies" / "mine.yaml").read_text()
+    assert policies.propose([finding(tool="search")], NOW) == ()
+    in_the_way = home / "policies" / "proposed" / "query-search-docs-tool-cache.yaml"
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("# notes of a person\n")
+    assert policies.propose([finding()], NOW) == ()
+    assert in_the_way.read_text() == "# notes of a person\n"
+    in_the_way.unlink()
+    (made,) = policies.propose([finding(), finding()], NOW)
+    assert policies.propose([finding()], NOW) == ()
+    policies.reject(made.name, "alice", "no", NOW)
+    assert policies.propose([finding()], NOW) == ()
+    (home / made.file).unlink()
+    policies.reload(NOW)
+    assert PolicySet.open(home, NOW).propose([finding()], NOW) == ()
+    assert (home / "policies" / "mine.yaml").read_text() == mine
+
+
+def test_what_cannot_be_acted_on_is_not_proposed(home: Path, caplog):
+    """No suggestion, an optimization this version lacks, or a parameter it does not know: no file."""
+    policies = PolicySet.open(home, NOW)
+    odd = finding(suggestion=Suggestion("tool_cache", {"speed": 9}, {"tool": ("x",)}))
+    assert policies.propose([finding(suggestion=None), finding(optimization="preload"), odd], NOW) == ()
+    assert "speed" in caplog.text
+    assert not (home / "policies" / "proposed").exists()
+    with pytest.raises(InvalidFileError, match=r"with\.speed"):
+        propose(odd, NOW, [])
+
+
+def test_an_unknown_effect_is_said_to_be_unknown():
+    """Without an interval nothing is predicted and nothing asked of the goal."""
+    made = propose(finding(effect=Effect("latency", "s")), NOW, [])
+    assert "is not known yet" in made.text
+    assert made.predicted is None
+    assert made.policy.spec.goal.improve.value == 0
+
+
+NAMES = st.text(min_size=1, max_size=120).filter(lambda name: name.strip())
+
+
+@settings(deadline=None, max_examples=150)
+@given(NAMES, NAMES, st.text(max_size=300))
+def test_names_from_telemetry_cannot_break_the_file(command: str, tool: str, summary: str):
+    """Whatever tools, commands and findings are called, the file is valid, names them exactly and adds no line."""
+    made = propose(finding(command, tool, summary=summary), NOW, [])
+    assert made.policy.spec.match.tool == (tool,)
+    assert made.policy.spec.match.command == (command,)
+    lines = made.text.split("\n")
+    start = lines.index("apiVersion: perfopt.dev/v1")
+    assert all(line.startswith("# ") for line in lines[:start])
+
+
+def test_a_name_that_no_file_can_hold_is_refused(home: Path):
+    """Half a character (a lone surrogate) in a name is refused, and the other findings are still proposed."""
+    broken = finding(tool="search\ud800")
+    with pytest.raises(InvalidFileError):
+        propose(broken, NOW, [])
+    assert len(PolicySet.open(home, NOW).propose([broken, finding()], NOW)) == 1
