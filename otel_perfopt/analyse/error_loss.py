@@ -141,11 +141,17 @@ class ErrorLoss:
                 f"({failing.storm_calls:,} calls{took})."
             ),
             detector=self.name,
-            effect=Effect("latency", "s", share),
+            effect=_storm_effect(failing, share),
             occurrences=failing.storms,
             runs=failing.storm_runs,
             evidence=failing.storm_evidence.kept(),
         )
+
+
+def _storm_effect(failing: _Failing, share: Interval | None) -> Effect:
+    if share is not None:
+        return Effect("latency", "s", share)
+    return Effect("calls", "1", wilson(failing.storm_calls, failing.calls))
 
 
 def _failed(step: Step) -> bool:

@@ -11,6 +11,7 @@ from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
+from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import percent, seconds
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target, ToolEffects
 
@@ -83,12 +84,18 @@ class NPlusOne:
                 "one call for many would do, where the tool has such a form."
             ),
             detector=self.name,
-            effect=Effect("latency", "s", share),
+            effect=_effect(tool, share),
             occurrences=tool.streaks,
             runs=tool.runs,
             evidence=tool.evidence.kept(),
             suggestion=Suggestion("batch_tools", {}, {"tool": (name,)}),
         )
+
+
+def _effect(tool: _Tool, share: Interval | None) -> Effect:
+    if share is not None:
+        return Effect("latency", "s", share)
+    return Effect("calls", "1", wilson(tool.in_streaks, tool.calls))
 
 
 def _streaks(calls: tuple[Step, ...]) -> Iterator[list[Step]]:

@@ -17,6 +17,7 @@ MIN_UNCACHED_SHARE = 0.3
 MIN_OPENING_SHARE = 0.5
 MIN_OPENING_TOKENS = 2000
 MIN_CALLS = 10
+MIN_CALLS_A_RUN = 2.0
 
 
 @dataclass(slots=True)
@@ -97,6 +98,9 @@ class ResentContext:
                 found.append(self._resent(name, command, uncached))
             opening = command.units.ratio("opening", "input", seed=self._seed)
             typical = command.openings.quantile(0.5) or 0.0
+            # The one call of a run is all opening, which says nothing.
+            if command.calls < MIN_CALLS_A_RUN * command.runs:
+                continue
             if opening is not None and opening.low >= MIN_OPENING_SHARE and typical >= MIN_OPENING_TOKENS:
                 found.append(self._whole(name, command, opening, typical))
         return found

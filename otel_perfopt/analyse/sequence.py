@@ -52,7 +52,7 @@ class Sequence:
         del seed  # proportions need no draws
         self._pairs: BoundedTable[_Pair, _Followed] = BoundedTable(_Followed, overflow=("", "", ""), limit=5000)
         self._starts: Counter[tuple[str, str]] = Counter()
-        self._ends: Counter[tuple[str, str]] = Counter()
+        self._seen_names: Counter[tuple[str, str]] = Counter()
         self._all: Counter[str] = Counter()
         self._writing: set[str] = set()
         self._last: RecentStates[str, _Last] = RecentStates(_Last, limit=4096)
@@ -64,8 +64,10 @@ class Sequence:
         if last.name and name:
             self._add(_COMMANDS, last.name, name, execution, None)
         last.name = name
+        self._seen(_COMMANDS, name)
         tools = execution.of_kind(StepKind.TOOL)
         for step in tools:
+            self._seen(_TOOLS, step.name)
             if step.effects is not ToolEffects.READ and len(self._writing) < 5000:
                 self._writing.add(step.name)
         for before, step in pairwise(tools):
@@ -78,9 +80,12 @@ class Sequence:
         pair.count += 1
         pair.runs += 1
         pair.evidence.add(1.0, execution, step, f"{before}, then {after}")
-        for counter, key in ((self._starts, (what, before)), (self._ends, (what, after))):
-            if key in counter or len(counter) < 5000:
-                counter[key] += 1
+        if (what, before) in self._starts or len(self._starts) < 5000:
+            self._starts[what, before] += 1
+
+    def _seen(self, what: str, name: str) -> None:
+        if (what, name) in self._seen_names or len(self._seen_names) < 5000:
+            self._seen_names[what, name] += 1
         self._all[what] += 1
 
     def findings(self) -> list[Finding]:
@@ -92,7 +97,7 @@ class Sequence:
             if not what or unsafe or before == after or pair.count < MIN_COUNT:
                 continue
             followed = wilson(pair.count, self._starts[what, before], level=LEVEL)
-            base = self._ends[what, after] / self._all[what]
+            base = self._seen_names[what, after] / self._all[what]
             if followed is not None and followed.low >= max(MIN_FOLLOWED, MIN_LIFT * base):
                 found.append(self._finding((what, before, after), pair, followed, base))
         return sorted(found, key=lambda finding: -finding.occurrences)[:MAX_FINDINGS]
@@ -106,7 +111,7 @@ class Sequence:
             target=Target(command=after) if command else Target(tool=after),
             summary=(
                 f"{after} follows {before} in {percent_range(shown)} of {self._starts[what, before]:,} cases "
-                f"(it is {percent(base)} of all that follows anything); it could be prepared while {before} runs."
+                f"(it is {percent(base)} of all {what}{'s' if command else ' calls'}); it could be prepared while {before} runs."
             ),
             detector=self.name,
             effect=Effect("follow_rate", "1", shown),

@@ -437,3 +437,85 @@ def test_the_same_input_and_seed_give_the_same_analysis():
     """Two passes agree in every number, and another seed moves only the intervals."""
     runs = planted.clean_runs(np.random.default_rng(5), 20)
     assert analyse(PlantedSource(runs), seed=3) == analyse(PlantedSource(runs), seed=3)
+
+
+def test_a_cache_that_would_lie_now_and_then_is_not_offered():
+    """One in ten repeats has another answer, since others write too: the pattern is told, the cache is not offered."""
+
+    def write(writer, _, place):
+        writer.infer(1.0)
+        writer.tool("get_customer", 1.0, arguments="same", result="old")
+        writer.infer(1.0)
+        writer.tool("get_customer", 1.0, arguments="same", result="new" if place % 10 == 0 else "old")
+
+    analysis = analyse(PlantedSource(runs_of(write, 40)))
+    assert "tool_cache" not in [item.optimization for item in analysis.opportunities]
+    (pattern,) = [finding for finding in analysis.findings if finding.kind == "repeated_call"]
+    assert pattern.suggestion is None
+    assert "4 of 40 results had changed" in pattern.summary
+
+
+def test_nothing_is_prepared_ahead_of_a_write_or_within_a_reply():
+    """A read after a write, and calls that one reply asked for together, are no sequences to foresee."""
+
+    def write(writer, *_):
+        writer.infer(0.5)
+        writer.tool("save", 0.5, effects=ToolEffects.WRITE)
+        writer.infer(0.5)
+        writer.tool("show", 0.5, call_id="a")
+        writer.tool("count", 0.5, call_id="b")
+
+    assert not found(runs_of(write), "tool_sequence")
+
+
+def test_savings_of_two_optimizations_on_the_same_calls_name_each_other():
+    """Repeats within one reply could be cached or made parallel: both opportunities say that they overlap."""
+
+    def write(writer, *_):
+        writer.infer(1.0)
+        writer.tool("search", 1.0, arguments="same", call_id="a")
+        writer.tool("search", 1.0, arguments="same", call_id="b")
+
+    runs = runs_of(write)
+    cache, parallel = the(runs, "opportunity", tool="search"), the(runs, "opportunity", command="/task")
+    assert cache.label in parallel.overlaps
+    assert parallel.label in cache.overlaps
+
+
+def test_no_saving_exceeds_its_bound():
+    """Whatever the gaps between calls, the best conceivable of a kind saves at least what the replay saves."""
+
+    def write(writer, rng, _):
+        writer.infer(1.0)
+        for number in range(4):
+            writer.tool("search", rng.lognormal(0, 1), arguments=f"{rng.integers(2)}", call_id=f"{number}")
+            writer.now_ns += int(rng.integers(SECOND))
+
+    for item in analyse(PlantedSource(runs_of(write, 40))).opportunities:
+        assert item.share.estimate <= item.bound_share + 1e-9, item
+
+
+def test_a_season_and_a_shift_in_the_runs_become_findings():
+    """Three weeks of hourly runs, slower at noon and slower for good from the third week on."""
+    runs = []
+    rng = np.random.default_rng(8)
+    for hour in range(504):
+        writer = RunWriter("/task", start_ns=MONDAY_NS + hour * 3600 * SECOND)
+        slow = 1 + 0.5 * np.sin(2 * np.pi * (hour - 6) / 24) + 1.0 * (hour >= 336)
+        writer.infer(10 * slow * rng.lognormal(0, 0.1))
+        runs.append(writer.done())
+    findings = {finding.kind: finding for finding in analyse(PlantedSource(runs)).findings}
+    assert "daily rhythm" in findings["season"].summary
+    assert "rose for good at 2026-09-21 0" in findings["change_point"].summary
+    assert findings["season"].effect.metric == findings["change_point"].effect.metric == "latency"
+    assert "trend" not in findings
+
+
+def test_clean_histories_yield_at_most_five_per_cent_of_reports_with_a_finding():
+    """Twenty reports over two weeks of clean runs each, histories included: two or fewer claim anything."""
+    claims = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        runs = [planted.clean_run(rng, start_ns=MONDAY_NS + hour * 3600 * SECOND, replies=2) for hour in range(336)]
+        claims.append([finding.summary for finding in analyse(PlantedSource(runs)).findings])
+    assert sum(bool(claim) for claim in claims) <= 2, [claim for claim in claims if claim]
