@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otel_perfopt.decide.observation import BETTER, INCONCLUSIVE, WORSE, Inputs, Observation
+from otel_perfopt.decide.observation import BETTER, INCONCLUSIVE, NOT_COMPARED, WORSE, Inputs, Observation
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.quantity import format_duration
 from otel_perfopt.decide.state import PolicyState, State
@@ -121,10 +121,12 @@ def step_done(at: Situation) -> str | None:
 
 
 def limit_reached(at: Situation) -> str | None:
-    """Nothing was shown within the limits; a benefit that only waits for its approval is shown."""
+    """A comparison showed nothing within the limits; a benefit that only waits for its approval is shown."""
     rollout = at.policy.spec.rollout
     limits = rollout.limits
-    if rollout.on_inconclusive == "hold" or (at.seen.conclusion == BETTER and not at.seen.mismatch):
+    if at.seen.conclusion == NOT_COMPARED or rollout.on_inconclusive == "hold":
+        return None
+    if at.seen.conclusion == BETTER and not at.seen.mismatch:
         return None
     why = at.seen.reason or "nothing was shown"
     if at.seen.total_units >= limits.max_units:

@@ -8,6 +8,7 @@ BETTER = "better"
 WORSE = "worse"
 INCONCLUSIVE = "inconclusive"
 WAITING = "waiting"
+NOT_COMPARED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,13 @@ class ShadowReport:
 class Observation:
     """What was observed of one policy since its stage began; the defaults say that nothing was.
 
-    `conclusion` and `reason` are the verdict's; `stage_units` counts enrolled units of both arms in
-    this stage, `total_units` those of all canary stages. `mismatch` is a sample-ratio mismatch;
-    `faults` counts exceptions of the optimization; `lost_benefit` says the hold-back no longer
-    differs. `when_met` answers the policy's `when`: None means that nobody could tell yet.
+    `conclusion` and `reason` are the verdict's; without one nothing was compared, and no limit ends it.
+    `stage_units` counts enrolled units of both arms in this stage, `total_units` those of all canary
+    stages. `mismatch` is a sample-ratio mismatch; `faults` counts exceptions of the optimization;
+    `lost_benefit` says the hold-back no longer differs. `when_met` answers the policy's `when`: None means that nobody could tell yet.
     """
 
-    conclusion: str = WAITING
+    conclusion: str = NOT_COMPARED
     reason: str = ""
     stage_units: int = 0
     total_units: int = 0

@@ -99,7 +99,12 @@ def _cleaned(value: object) -> object:
 
 def _flow(value: object) -> str:
     """Return a value as YAML on one line; inside a list even plain words come without a document's end."""
-    # Folding is what turns some line breaks of Unicode into spaces: those are escaped instead.
-    readable = not _CONTROL.search(str(value))
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=readable, sort_keys=False, width=2**31)
+    text = _dumped(value, readable=True)
+    # Some line breaks of Unicode come back as spaces unless they are escaped.
+    if yaml.safe_load(text) != [value]:
+        text = _dumped(value, readable=False)
     return text.strip()[1:-1]
+
+
+def _dumped(value: object, *, readable: bool) -> str:
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=readable, sort_keys=False, width=2**31)

@@ -116,6 +116,15 @@ def test_harm_takes_back_and_keeps_away(canary: PolicySet, home: Path):
     assert where(again) is State.AWAITING, "the approvals from before the harm must not count"
 
 
+def test_looking_at_the_files_ends_no_comparison(canary: PolicySet, home: Path):
+    """Long past the limit, opening the folder (as every command does) leaves the verdict to who compares."""
+    late = NOW + 30 * DAY
+    again = PolicySet.open(home, late)
+    assert where(again) is State.CANARY
+    again.advance({"p": Observation("waiting", "too little traffic")}, late)
+    assert where(again) is State.INCONCLUSIVE
+
+
 def test_an_operator_takes_back_without_asking(active: PolicySet):
     """Anybody may roll back an active policy, the author too."""
     active.rollback("p", "bob", "I do not like it", NOW)
