@@ -99,6 +99,8 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         def imported(module: object) -> None:
             try:
                 if self._undo is undo:
+                    # This process is an agent's: set up now, on the thread that imports, before calls come from many.
+                    tracing.prepare_now()
                     self._undo.extend(interception.undo for interception in openai_chat.instrument_module(module))
             except Exception as error:
                 fault("openai", error)

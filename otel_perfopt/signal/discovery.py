@@ -19,6 +19,7 @@ from otel_perfopt.signal.tools import known_tool, plain
 
 MAX_NAMES = 10_000
 MAX_TABLE = 1000
+SEARCH_LIMIT_S = 1.0
 
 Found = tuple[FunctionType, "object | None"]
 
@@ -53,20 +54,37 @@ def stop() -> None:
 
 
 def tools_offered(names: tuple[str, ...]) -> None:
-    """Take the tools that a model call offers into account: only names not met before cost anything; never raises."""
-    if _seen.issuperset(names) and (names or _seen):
+    """Take the tools that a model call offers into account: only names not met before cost anything; never raises.
+
+    Threads that offer the same names meanwhile wait for the search (1 s at most), so that none of
+    them calls a tool before it is known.
+    """
+    if _seen.issuperset(names or ("",)):
+        return
+    lock = _lock
+    if not lock.acquire(timeout=SEARCH_LIMIT_S):
         return
     try:
-        with _lock:
-            new = [name for name in names if name not in _seen]
-            if len(_seen) < MAX_NAMES:
-                _seen.update(names or ("",))
-            for resolve in _before:
-                resolve()
-            if _taken is not None:
-                _take([name for name in new if known_tool(name) is None], _taken)
+        _search(names)
     except Exception as error:
         fault("tool discovery", error)
+    finally:
+        lock.release()
+
+
+def _search(names: tuple[str, ...]) -> None:
+    new = [name for name in names or ("",) if name not in _seen]
+    if not new:
+        return
+    try:
+        for resolve in _before:
+            resolve()
+        if _taken is not None:
+            _take([name for name in new if name and known_tool(name) is None], _taken)
+    finally:
+        # Also after a fault, or each call would search again.
+        if len(_seen) < MAX_NAMES:
+            _seen.update(new)
 
 
 def _take(names: list[str], taken: Callable[[Interception], None]) -> None:

@@ -24,6 +24,7 @@ from otel_perfopt.signal.faults import fault
 from otel_perfopt.signal.runs import after_fork as runs_after_fork
 from otel_perfopt.signal.runs import current_run, forget_requests, remember_requests
 from otel_perfopt.signal.tool_calls import reply_arrived
+from otel_perfopt.signal.tracing import after_fork as tracing_after_fork
 from otel_perfopt.signal.tracing import (
     attach,
     context_with,
@@ -260,6 +261,7 @@ def _start(request: ModelRequest, run: RunContext, *, inferred: bool) -> Span:
 
 def after_fork() -> None:
     """Leave the parent's locks and open commands to the parent; called in the child."""
+    tracing_after_fork()
     runs_after_fork()
     discovery_after_fork()
     _conversations.after_fork()

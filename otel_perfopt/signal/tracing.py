@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from contextvars import Token
+from contextvars import ContextVar, Token
 from typing import Any
 
 from opentelemetry import context as context_api
@@ -16,6 +17,10 @@ from otel_perfopt.signal.faults import fault
 
 _tracer: Tracer | None = None
 _first_use: Callable[[], None] | None = None
+_preparing = threading.RLock()
+# Set while preparing, so that what prepares may itself ask for a tracer.
+_preparing_here: ContextVar[bool] = ContextVar("otel_perfopt_preparing", default=False)
+PREPARE_LIMIT_S = 5.0
 
 
 def use_provider(provider: TracerProvider | None) -> None:
@@ -30,12 +35,42 @@ def on_first_use(prepare: Callable[[], None] | None) -> None:
     _first_use = prepare
 
 
+def prepare_now() -> None:
+    """Do what `on_first_use` was given, if it has not been done; never raises.
+
+    Threads that come meanwhile wait (5 s at most): the commands they begin would be lost otherwise.
+    """
+    global _first_use  # noqa: PLW0603 - see above
+    if not _preparing.acquire(timeout=PREPARE_LIMIT_S):
+        return
+    try:
+        prepare = _first_use
+        if prepare is None or _preparing_here.get():
+            return
+        token = _preparing_here.set(True)
+        try:
+            prepare()
+        finally:
+            _preparing_here.reset(token)
+        _first_use = None
+    except Exception as error:
+        _first_use = None
+        fault("preparation", error)
+    finally:
+        _preparing.release()
+
+
+def after_fork() -> None:
+    """Take a lock that is free: the parent may have held it."""
+    global _preparing  # noqa: PLW0603 - see above
+    _preparing = threading.RLock()
+
+
 def tracer() -> Tracer:
     """Return the tracer of this package."""
-    global _tracer, _first_use  # noqa: PLW0603 - see above
+    global _tracer  # noqa: PLW0603 - see above
     if _first_use is not None:
-        prepare, _first_use = _first_use, None
-        prepare()
+        prepare_now()
     if _tracer is None:
         _tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE)
     return _tracer

@@ -173,6 +173,24 @@ def test_child_processes_are_instrumented_too(run):
     assert [tree(part) for part in by_file.values()] == [WHOLE, WHOLE, WHOLE]
 
 
+def test_many_threads_from_the_first_moment(run):
+    """Commands that begin at once on many threads are all kept, however long the first one's set-up takes."""
+    run(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        from otel_perfopt import command
+        def one(n):
+            with command(f"/n{n}"):
+                return ask(QUESTION)
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(one, range(8))) == {"answer 4"}
+        """
+    )
+    spans = spans_in(run.home)
+    assert sorted(span["name"] for span in spans if not span.get("parentSpanId")) == [f"/n{n}" for n in range(8)]
+    assert len(spans) == 8 * len(WHOLE)
+
+
 def test_what_ended_before_sigterm_is_kept(run):
     """A program that is told to stop ends by the signal, and what it had done is on disk."""
     process = run("ask(QUESTION)\nprint('ready', flush=True)\nimport time\ntime.sleep(60)", wait=False)
