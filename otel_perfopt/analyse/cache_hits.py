@@ -12,7 +12,7 @@ from otel_perfopt.execution.repetition import Repeat
 TTL_S = 300.0
 CACHE_PARAMETERS: Mapping[str, object] = {"ttl": "5m", "scope": "conversation"}
 MAX_REMEMBERED = 20_000
-MAX_FALSE_SHARE = 0.01
+MAX_FALSE_SHARE = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class CacheHits:
         return self._compared[tool], self._false[tool]
 
     def trustworthy(self, tool: str) -> bool:
-        """Tell whether the recordings speak for caching the tool: no more than 1 % of its hits were false.
+        """Tell whether the recordings speak for caching the tool: no more than one hit in a thousand was false.
 
         Results that could not be compared speak neither way.
         """

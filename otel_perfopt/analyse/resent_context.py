@@ -34,11 +34,12 @@ class _Command:
 
 
 class _Previous:
-    """Tokens that the conversation's latest call sent."""
+    """Tokens that the conversation's latest and first call sent."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("opening", "sent")
 
     def __init__(self) -> None:
+        self.opening = 0
         self.sent = 0
 
 
@@ -63,10 +64,11 @@ class ResentContext:
             return
         command = self._commands[execution.command.name]
         command.runs += 1
-        opening = calls[0].tokens.input or 0
-        command.openings.add(opening)
         sums = {"input": 0.0, "resent": 0.0, "uncached": 0.0, "opening": 0.0, "cached": 0.0}
         previous = self._previous[execution.conversation_id]
+        # What opens the conversation, not the run: a later run starts with all that was said before.
+        opening = previous.opening = previous.opening or calls[0].tokens.input or 0
+        command.openings.add(opening)
         for step in calls:
             self._add_call(step, previous, opening, sums)
         command.calls += len(calls)
@@ -133,7 +135,7 @@ class ResentContext:
             kind="whole_context",
             target=Target(command=name),
             summary=(
-                f"{name or 'Every run'} opens with {tokens(typical)} (median), and that opening is "
+                f"Conversations of {name or 'all runs'} open with {tokens(typical)} (median), and that opening is "
                 f"{percent_range(opening)} of all its input tokens{answered}; what a task does not need could be left out."
             ),
             detector=self.name,
@@ -149,7 +151,7 @@ def _show(command: _Command, execution: Execution, calls: list[Step], sums: dict
     largest = max(calls, key=lambda step: step.tokens.input or 0)
     again = f"{len(calls)} calls sent {tokens(sums['input'])}, {tokens(sums['uncached'])} of it again"
     command.resent_evidence.add(sums["uncached"], execution, largest, again)
-    command.opening_evidence.add(sums["opening"], execution, calls[0], f"opens with {tokens(opening)}")
+    command.opening_evidence.add(sums["opening"], execution, calls[0], f"its conversation opens with {tokens(opening)}")
 
 
 def _per_run(share: Interval, command: _Command) -> Interval:

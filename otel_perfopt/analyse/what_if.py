@@ -83,7 +83,7 @@ class ToolCacheRule:
         return CACHE_PARAMETERS
 
     def safe(self, target: Target) -> bool:
-        """Tell whether at most 1 % of the hits whose results could be compared would have been wrong."""
+        """Tell whether at most one in a thousand of the hits that could be compared would have been wrong."""
         return self._cache.trustworthy(target.tool)
 
 

@@ -8,6 +8,8 @@ from otel_perfopt.analyse.finding import Interval
 def percent(share: float) -> str:
     """Return a share as per cent: two digits below ten, whole above."""
     value = share * 100
+    if 0 < abs(value) < 0.05:
+        return "under 0.1 %"
     return f"{value:.1f} %" if abs(value) < 10 else f"{value:.0f} %"
 
 

@@ -297,6 +297,18 @@ def test_a_large_opening_is_found():
     assert finding.effect.relative.estimate == pytest.approx(20_000 / 20_100)
 
 
+def test_what_was_said_before_is_no_opening():
+    """The second command of a conversation starts with its history: only what the first one loaded is an opening."""
+    runs = []
+    for place in range(20):
+        for number, sent in enumerate((1000, 9000, 17_000)):
+            writer = RunWriter("/task", f"c{place}", MONDAY_NS + (3 * place + number) * 60 * SECOND)
+            for call in range(3):
+                writer.infer(1.0, sent=sent + 100 * call, out=50, read=sent)
+            runs.append(writer.done())
+    assert not found(runs, "whole_context")
+
+
 def test_a_prompt_that_breaks_the_cache_is_found():
     """The third call reads nothing from the cache although the second had sent 8,000 tokens just before."""
 
