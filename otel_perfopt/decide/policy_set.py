@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,7 @@ class PolicySet:
         now_ns: int,
         *,
         rollout: Mapping[str, Any] | None = None,
+        guardrails: Sequence[Mapping[str, Any]] | None = None,
         expected_units: Callable[[Finding], int | None] = lambda _finding: None,
     ) -> tuple[Proposal, ...]:
         """Write a policy file for every finding that an optimization is known for and no policy answers.
@@ -144,7 +145,7 @@ class PolicySet:
         """
         written = []
         for finding in findings:
-            proposal = self._proposal(finding, now_ns, rollout, expected_units(finding))
+            proposal = self._proposal(finding, now_ns, rollout, guardrails, expected_units(finding))
             if proposal is not None and write_new(self.home / proposal.file, proposal.text):
                 told = {"file": proposal.file, "finding": finding.label, "summary": finding.summary}
                 entry = LedgerEntry(now_ns, SYSTEM, PROPOSAL_EVENT, proposal.name, proposal.digest, details=told)
@@ -229,7 +230,12 @@ class PolicySet:
     # --- how ---
 
     def _proposal(
-        self, finding: Finding, now_ns: int, rollout: Mapping[str, Any] | None, expected_units: int | None
+        self,
+        finding: Finding,
+        now_ns: int,
+        rollout: Mapping[str, Any] | None,
+        guardrails: Sequence[Mapping[str, Any]] | None,
+        expected_units: int | None,
     ) -> Proposal | None:
         if finding.suggestion is None or proposal_name(finding) in self.journal.proposed:
             return None
@@ -241,6 +247,7 @@ class PolicySet:
                 existing,
                 taken=self._catalog.names,
                 rollout=rollout,
+                guardrails=guardrails,
                 expected_units=expected_units,
             )
         except InvalidFileError as error:

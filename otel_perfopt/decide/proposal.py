@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -54,12 +54,13 @@ def propose(
     *,
     taken: Iterable[str] = (),
     rollout: Mapping[str, Any] | None = None,
+    guardrails: Sequence[Mapping[str, Any]] | None = None,
     expected_units: int | None = None,
 ) -> Proposal | None:
     """Return a proposal that acts on a finding; None where no optimization is known or a policy answers it.
 
-    `existing` are all policies there are, `taken` further names not to use; `rollout` is written into
-    the policy as it is, in place of the defaults.
+    `existing` are all policies there are, `taken` further names not to use; `rollout` and `guardrails`
+    are written into the policy as they are, in place of the defaults.
 
     Raises:
         InvalidFileError: the suggestion makes no valid policy, such as with an unknown parameter.
@@ -71,7 +72,9 @@ def propose(
     name = _free_name(finding, {policy.name for policy in policies} | set(taken))
     metric = finding.effect.metric if finding.effect.metric in METRICS else "latency"
     predicted = finding.saving or finding.effect.relative
-    document = _document(finding, suggestion, name=name, metric=metric, predicted=predicted, rollout=rollout)
+    document = _document(
+        finding, suggestion, name=name, metric=metric, predicted=predicted, rollout=rollout, guardrails=guardrails
+    )
     kind = OPTIMIZATION_TYPES[suggestion.optimization]
     day = datetime.fromtimestamp(now_ns / 1e9, tz=timezone.utc).date()
     text = proposal_text(document, finding, kind, predicted, day=day, expected_units=expected_units)
@@ -130,6 +133,7 @@ def _document(
     metric: str,
     predicted: Interval | None,
     rollout: Mapping[str, Any] | None,
+    guardrails: Sequence[Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     match = {field: list(patterns) for field, patterns in suggestion.match.items() if patterns} or {"command": ["*"]}
     optimize: dict[str, Any] = {"type": suggestion.optimization}
@@ -142,6 +146,8 @@ def _document(
     if rollout is not None:
         spec["rollout"] = dict(rollout)
     spec["goal"] = goal
+    if guardrails is not None:
+        spec["guardrails"] = [dict(guardrail) for guardrail in guardrails]
     annotations = {"perfopt.dev/finding": finding.label[:400], "perfopt.dev/predicted-metric": metric}
     if predicted is not None:
         annotations["perfopt.dev/predicted"] = f"{predicted.estimate:.4g}"

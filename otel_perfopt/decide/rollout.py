@@ -189,8 +189,10 @@ class Rollback(DeclaredModel):
     cooldown_s: DurationOrZero = Field(default=7 * 86400.0, alias="cooldown")
 
 
+# Points, not shares, for what happens rarely: no number of units shows that 0.5 % is not 0.8 %. Tokens, not
+# dollars, because a model without a known price would never be shown to cost no more.
 DEFAULT_GUARDRAILS = (
-    Guardrail.model_validate({"metric": "task_failure", "maxIncrease": "50%"}),
-    Guardrail.model_validate({"metric": "latency_p95_exceed", "maxIncrease": "50%"}),
-    Guardrail.model_validate({"metric": "cost_usd", "maxIncrease": "5%"}),
+    Guardrail.model_validate({"metric": "task_failure", "maxIncrease": "5pp"}),
+    Guardrail.model_validate({"metric": "latency_p95_exceed", "maxIncrease": "5pp"}),
+    Guardrail.model_validate({"metric": "tokens", "maxIncrease": "5%"}),
 )

@@ -107,10 +107,11 @@ class Fleet:
         log = (self._folder / f"agent-{self._phase}-{number}.log").open("wb")
         with log:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and example
-                [sys.executable, "-m", "support.workload", *flat],
+                # They end when our end of their standard input is closed, however we end.
+                [sys.executable, "-m", "support.workload", "--until-input-ends", *flat],
                 env=dict(environment),
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -142,8 +143,8 @@ class Traffic:
     def stop(self) -> None:
         """Let every conversation under way end, then every process; kill what does not."""
         for process in self._processes:
-            if process.poll() is None:
-                process.terminate()
+            if process.stdin is not None:
+                process.stdin.close()
         for process in self._processes:
             try:
                 process.wait(_STOP_TIMEOUT_S)

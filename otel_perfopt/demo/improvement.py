@@ -29,6 +29,18 @@ def improvement_table(
     return table
 
 
+def proposal_table(proposals: Sequence[Proposal]) -> Table:
+    """Return one row a proposal: what it would do, where, and what that is predicted to save."""
+    table = Table("proposed policy", "does", "where", "predicted saving", "risk", header_style="bold")
+    for proposal in proposals:
+        match = proposal.policy.spec.match
+        where = ", ".join((*match.command, *match.tool))
+        kind = proposal.policy.spec.optimize.type
+        saving = f"{share_interval(proposal.predicted)} of {proposal.metric}"
+        table.add_row(*(Text(cell) for cell in (proposal.name, kind, where, saving, proposal.risk)))
+    return table
+
+
 def _row(proposal: Proposal, status: PolicyStatus, standing: Standing | None) -> tuple[str, ...]:
     goal = proposal.policy.spec.goal
     verdict = standing.verdict if standing else None

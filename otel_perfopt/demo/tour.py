@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,11 +18,13 @@ from otel_perfopt.decide.approval import identity
 from otel_perfopt.decide.proposal import Proposal
 from otel_perfopt.decide.state import State
 from otel_perfopt.demo.fleet import PROCESSES, Fleet, Traffic, backends
-from otel_perfopt.demo.improvement import improvement_table
+from otel_perfopt.demo.improvement import improvement_table, proposal_table
 from otel_perfopt.demo.screen import Screen
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.loop.controller import Controller, Turn
+from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
+from otel_perfopt.measure.priced_source import PRICES_FILE, PricedExecutions, prices_of
 from otel_perfopt.report.html import report_html
 from otel_perfopt.report.overview import findings as findings_section
 from otel_perfopt.report.standing import policy_table
@@ -38,8 +41,15 @@ HARMFUL = "generous-cache"
 QUICK_ROLLOUT = {
     "warmup": "0s",
     "steps": [{"shadow": "6s"}, {"treatment": "50%", "baseline": "50%"}],
-    "limits": {"minUnits": 200, "maxUnits": 3000, "maxDuration": "10m"},
+    "limits": {"minUnits": 260, "maxUnits": 3000, "maxDuration": "10m"},
 }
+QUICK_GUARDRAILS = (
+    {"metric": "task_failure", "maxIncrease": "15pp"},
+    {"metric": "latency_p95_exceed", "maxIncrease": "10pp"},
+    {"metric": "cost_usd", "maxIncrease": "20%"},
+)
+# What the local model would cost if somebody sold it, so that cost can be guarded too.
+PRICES = {"as_of": "example", "models": {"support-model": {"input": 1.0, "output": 4.0, "cache_read": 0.1}}}
 SHOWN = frozenset({"tool_cache", "parallel_tools"})
 
 
@@ -67,6 +77,8 @@ class Tour:
         Raises:
             PerfoptError: a phase did not come out as it must; the message says which and how.
         """
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / PRICES_FILE).write_text(json.dumps(PRICES, indent=1), encoding="utf-8")
         with ExitStack() as stack:
             backend = stack.enter_context(backends(self.folder / "shop"))
             fleet = Fleet(self.home, backend, self.folder)
@@ -93,22 +105,30 @@ class Tour:
 
     def _analyse(self) -> Analysis:
         self.screen.phase("Analysis", "Where the time goes, what is wasted, and what acting on it would save.")
-        analysis = analyse(RecordedExecutions(open_recorded([self.home / "telemetry"], None)))
+        analysis = analyse(self._runs())
         self.report_path.write_text(report_html(analysis, title="The demo's agents before"), encoding="utf-8")
         self.screen.show(render_section(findings_section(analysis, most=6)))
         return analysis
 
+    def _runs(self) -> PricedExecutions:
+        recorded = RecordedExecutions(open_recorded([self.home / TELEMETRY_FOLDER]))
+        return PricedExecutions(recorded, prices_of(self.home))
+
     def _propose(self, controller: Controller, analysis: Analysis) -> Sequence[Proposal]:
         self.screen.phase("Proposals", "Policies in YAML with their predicted effect; nothing happens unapproved.")
         wanted = [finding for finding in analysis.findings if _acts(finding.suggestion)]
-        written = controller.policies.propose(wanted, time.time_ns(), rollout=QUICK_ROLLOUT)
+        written = controller.policies.propose(
+            wanted, time.time_ns(), rollout=QUICK_ROLLOUT, guardrails=QUICK_GUARDRAILS
+        )
         if not written:
             raise PerfoptError("the analysis proposed nothing; this run had too little traffic, try again")
-        for proposal in written:
+        self.screen.show(proposal_table(written))
+        chosen = _best_of_each_type(written)
+        for proposal in chosen:
             self.screen.policy(proposal.file, proposal.text)
-        for proposal in written:
+        for proposal in chosen:
             self._approve(controller, proposal.name, "canary", "reads only, and the roll-back is automatic")
-        return written
+        return chosen
 
     def _approve(self, controller: Controller, name: str, gate: str, reason: str) -> None:
         if not self.confirm(f"Approve {name} for {gate}?"):
@@ -183,6 +203,14 @@ class Tour:
         self.screen.ledger(controller.policies.ledger.entries)
         self.screen.say(f"report:  {self.report_path}")
         self.screen.say(f"look on: perfopt status --home {self.home}   perfopt ledger show --home {self.home}")
+
+
+def _best_of_each_type(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return what a person would try first: of each optimization the one that is predicted to save most."""
+    best: dict[str, Proposal] = {}
+    for proposal in proposals:
+        best.setdefault(proposal.policy.spec.optimize.type, proposal)
+    return list(best.values())
 
 
 def _acts(suggestion: object) -> bool:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from otel_perfopt.decide.condition import when_met
 from otel_perfopt.decide.decision import Snapshot
 from otel_perfopt.decide.lifecycle import Transition
+from otel_perfopt.decide.observation import NOTHING_OBSERVED, Observation
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import LEASE_S, publish
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.execution.model import Execution
-from otel_perfopt.loop.observatory import Observatory, Standing
+from otel_perfopt.loop.findings_watch import FindingsWatch
+from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 
 _NO_RUNS: Sequence[Execution] = ()
 
@@ -38,11 +42,18 @@ class Controller:
     also when something else cannot be written.
     """
 
-    def __init__(self, home: Path, clock: Callable[[], int] = time.time_ns, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self,
+        home: Path,
+        clock: Callable[[], int] = time.time_ns,
+        lease_s: float = LEASE_S,
+        executor: Executor | None = None,
+    ) -> None:
         self._clock = clock
         self._lease_s = lease_s
         self.policies = PolicySet.open(home, clock())
         self.observatory = Observatory(home)
+        self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
 
     def turn(self) -> Turn:
         """Read, compare, decide and publish once."""
@@ -52,11 +63,26 @@ class Controller:
         fresh = _guarded(lambda: self.observatory.look(now_ns), _NO_RUNS, problems)
         transitions += _guarded(lambda: self.policies.reload(now_ns), (), problems)
         standings = self._standings(now_ns)
-        observations = {name: standing.observation for name, standing in standings.items()}
+        observations = self._observations(standings, now_ns, problems)
         transitions += _guarded(lambda: self.policies.advance(observations, now_ns), (), problems)
         snapshot = _guarded(lambda: publish(self.policies, now_ns, self._lease_s), None, problems)
         problems += [str(problem) for problem in self.policies.problems]
         return Turn(now_ns, fresh, standings, tuple(transitions), snapshot, tuple(problems))
+
+    def _observations(
+        self, standings: Mapping[str, Standing], now_ns: int, problems: list[str]
+    ) -> dict[str, Observation]:
+        """Return what the life cycle is told; conditions are looked into only where a policy has one."""
+        statuses = self.policies.statuses(now_ns)
+        conditional = any(status.policy.spec.when for status in statuses)
+        findings = self.findings.latest(now_ns, problems.append) if conditional else None
+        return {
+            status.name: replace(
+                standings[status.name].observation if status.name in standings else NOTHING_OBSERVED,
+                when_met=when_met(status.policy, findings, now_ns),
+            )
+            for status in statuses
+        }
 
     def _standings(self, now_ns: int) -> dict[str, Standing]:
         return {

@@ -37,9 +37,9 @@ def boundary(**spec) -> SafetyBoundary:
         ({"maxConcurrency": 4}, {"optimize": {"type": "parallel_tools"}}, "maxConcurrency is 8, allowed is 4"),
         ({"maxAlpha": 0.01}, {}, "alpha is 0.05, allowed is 0.01"),
         ({"requireShadow": True}, {"rollout": {"steps": [{"treatment": "5%", "baseline": "5%"}]}, "mode": "canary"}, "no shadow step"),
-        ({"budgets": [{"metric": "cost_usd", "maxIncrease": "1%"}]}, {}, "cost_usd tolerates 5%, allowed is 1%"),
-        ({"budgets": [{"metric": "tokens", "maxIncrease": "1%"}]}, {}, "does not watch tokens"),
-        ({"budgets": [{"metric": "task_failure", "maxIncrease": "1pp"}]}, {}, "must be in percentage points"),
+        ({"budgets": [{"metric": "tokens", "maxIncrease": "1%"}]}, {}, "tokens tolerates 5%, allowed is 1%"),
+        ({"budgets": [{"metric": "cost_usd", "maxIncrease": "1%"}]}, {}, "does not watch cost_usd"),
+        ({"budgets": [{"metric": "task_failure", "maxIncrease": "1%"}]}, {}, "must be in percent"),
     ],
 )  # fmt: skip
 def test_each_limit_says_what_exceeds_it(policy, limit, spec, message):

@@ -65,7 +65,7 @@ def test_ten_lines_are_enough(tmp_path: Path):
     assert spec.rollout.shadow_s == 86400
     assert [step.treatment for step in spec.rollout.canary_steps] == [0.05, 0.5]
     assert spec.exclude.tool_effects == ("write", "unknown")
-    assert {guardrail.metric for guardrail in spec.guardrails} == {"task_failure", "latency_p95_exceed", "cost_usd"}
+    assert {guardrail.metric for guardrail in spec.guardrails} == {"task_failure", "latency_p95_exceed", "tokens"}
     assert spec.optimize.parameters.published()["ttl_s"] == 300
 
 

@@ -1,0 +1,58 @@
+"""What the agents' telemetry shows, looked at now and then: a home folder in, the latest findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+from otel_perfopt.analyse.analyser import analyse
+from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.errors import PerfoptError
+from otel_perfopt.execution.recorded import RecordedExecutions
+from otel_perfopt.measure.priced_source import PricedExecutions, prices_of
+from otel_perfopt.signal.recorded import open_recorded
+
+EVERY_S = 300.0
+
+
+class FindingsWatch:
+    """Analyses the telemetry every `every_s` seconds beside the loop, which never waits for it.
+
+    Conditions of policies (`when`) are judged by these findings.
+    """
+
+    def __init__(
+        self, home: Path, telemetry: Path, *, every_s: float = EVERY_S, executor: Executor | None = None
+    ) -> None:
+        self._home = home
+        self._telemetry = telemetry
+        self._every_ns = int(every_s * 1e9)
+        self._executor = executor
+        self._running: Future[Sequence[Finding]] | None = None
+        self._started_ns: int | None = None
+        self._latest: Sequence[Finding] | None = None
+
+    def latest(self, now_ns: int, complain: Callable[[str], None]) -> Sequence[Finding] | None:
+        """Return the findings of the last analysis, None before the first; starts the next one when it is due."""
+        self._collect(complain)
+        due = self._started_ns is None or now_ns - self._started_ns >= self._every_ns
+        if due and self._running is None and self._telemetry.is_dir():
+            self._executor = self._executor or ThreadPoolExecutor(1, thread_name_prefix="perfopt-analysis")
+            self._started_ns = now_ns
+            self._running = self._executor.submit(self._analyse)
+            self._collect(complain)
+        return self._latest
+
+    def _collect(self, complain: Callable[[str], None]) -> None:
+        if self._running is None or not self._running.done():
+            return
+        finished, self._running = self._running, None
+        try:
+            self._latest = finished.result()
+        except (PerfoptError, OSError) as error:
+            complain(f"the analysis of {self._telemetry} failed: {error}")
+
+    def _analyse(self) -> Sequence[Finding]:
+        source = PricedExecutions(RecordedExecutions(open_recorded([self._telemetry])), prices_of(self._home))
+        return analyse(source).findings
