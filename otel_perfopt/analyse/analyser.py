@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from otel_perfopt.analyse.analysis import Analysis, Opportunity
+from otel_perfopt.analyse.analysis import Analysis, Counts, Opportunity
 from otel_perfopt.analyse.cache_break import CacheBreak
 from otel_perfopt.analyse.context_growth import ContextGrowth
 from otel_perfopt.analyse.context_pressure import ContextPressure
@@ -84,6 +84,7 @@ class Analyser:
     """Everything that looks at each run once."""
 
     def __init__(self, detectors: Iterable[DetectorFactory] = DETECTORS, *, seed: int = 0) -> None:
+        self._unfinished = 0
         self._totals = Totals()
         self._usage = UsageTable()
         self._context = ContextGrowth()
@@ -109,14 +110,17 @@ class Analyser:
         )
 
     def observe(self, execution: Execution) -> None:
-        """Take one run into account."""
+        """Take one run into account; one that has not finished is only counted, since nobody knows how it ends."""
+        if not execution.finished:
+            self._unfinished += 1
+            return
         for observe in self._observers:
             observe(execution)
 
     def result(self, tally: ReadTally) -> Analysis:
         """Return what all runs observed so far say."""
         totals, usage = self._totals, self._usage
-        counts = totals.counts()
+        counts = self._counts()
         opportunities = tuple(
             replace(item, conversations=counts.conversations) for item in self._opportunities.opportunities()
         )
@@ -151,4 +155,7 @@ class Analyser:
         return ranked(replace(finding, window_ns=window_ns or (0, 0)) for finding in found)
 
     def _notes(self) -> tuple[str, ...]:
-        return notes_of(self._totals.counts(), self._usage.tools(), self._usage.models())
+        return notes_of(self._counts(), self._usage.tools(), self._usage.models())
+
+    def _counts(self) -> Counts:
+        return replace(self._totals.counts(), unfinished_runs=self._unfinished)

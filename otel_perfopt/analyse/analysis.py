@@ -27,12 +27,16 @@ class InputTally:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much there was; `timed_runs` are those whose source has a clock, the only ones with durations."""
+    """How much there was; `timed_runs` are those whose source has a clock, the only ones with durations.
+
+    `unfinished_runs` are in no other number: their command still ran, or its process died.
+    """
 
     runs: int = 0
     timed_runs: int = 0
     failed_runs: int = 0
     interrupted_runs: int = 0
+    unfinished_runs: int = 0
     conversations: int = 0
     inferences: int = 0
     tool_calls: int = 0

@@ -15,6 +15,8 @@ FAR_ABOVE = 10.0
 def notes_of(counts: Counts, tools: Sequence[UsageRow], models: Sequence[UsageRow]) -> tuple[str, ...]:
     """Return the caveats that apply, most important first."""
     notes = []
+    if counts.unfinished_runs:
+        notes.append(f"{counts.unfinished_runs:,} runs are left out: they have not finished, or their process died.")
     if counts.timed_runs < counts.runs:
         without = counts.runs - counts.timed_runs
         notes.append(f"{without:,} of {counts.runs:,} runs have no clock: they count, but say nothing about time.")

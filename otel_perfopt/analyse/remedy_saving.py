@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from otel_perfopt.analyse.analysis import Opportunity
-from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.analyse.finding import Finding, Interval
 from otel_perfopt.analyse.wording import percent
 from otel_perfopt.execution.model import Target
 
@@ -19,19 +19,37 @@ def with_savings(findings: Iterable[Finding], opportunities: Sequence[Opportunit
     A remedy that would surely save less than half a per cent is not suggested: the pattern stays,
     and says so. `replayed` tells whether any run had a clock; without one nothing is priced.
     """
-    known = {(item.optimization, item.target): item for item in opportunities if not item.upper_bound}
-    optimizations = {optimization for optimization, _ in known}
-    return [_priced(finding, known, optimizations) if replayed else finding for finding in findings]
+    predicted = [item for item in opportunities if not item.upper_bound]
+    return [_priced(finding, predicted) if replayed else finding for finding in findings]
 
 
-def _priced(finding: Finding, known: dict[tuple[str, Target], Opportunity], optimizations: set[str]) -> Finding:
+def _priced(finding: Finding, predicted: Sequence[Opportunity]) -> Finding:
     suggestion = finding.suggestion
-    if suggestion is None or finding.saving is not None or suggestion.optimization not in optimizations:
+    if suggestion is None or finding.saving is not None:
         return finding
-    found = known.get((suggestion.optimization, finding.target))
-    if found is None or found.share is None:
-        return finding
-    if found.share.high >= WORTH_IT:
-        return replace(finding, saving=found.share)
-    summary = f"{finding.summary} Replayed, {suggestion.optimization} would save only {percent(found.share.estimate)} of all time."
-    return replace(finding, saving=found.share, suggestion=None, summary=summary)
+    saving = _together(
+        item.share
+        for item in predicted
+        if item.optimization == suggestion.optimization and _within(item.target, finding.target)
+    )
+    if saving is None or saving.high >= WORTH_IT:
+        return replace(finding, saving=saving)
+    summary = (
+        f"{finding.summary} Replayed, {suggestion.optimization} would save only {percent(saving.estimate)} of all time."
+    )
+    return replace(finding, saving=saving, suggestion=None, summary=summary)
+
+
+def _within(target: Target, wider: Target) -> bool:
+    """Tell whether a target is the wider one, or a part of it."""
+    pairs = ((target.command, wider.command), (target.tool, wider.tool), (target.model, wider.model))
+    return all(not given or name == given for name, given in pairs)
+
+
+def _together(shares: Iterable[Interval | None]) -> Interval | None:
+    """Add up savings of different commands; their ends are added too, which is wider than it need be."""
+    known = [share for share in shares if share is not None]
+    if not known:
+        return None
+    estimate, low, high = (sum(ends) for ends in zip(*((k.estimate, k.low, k.high) for k in known), strict=True))
+    return Interval(estimate, low, high, known[0].level)

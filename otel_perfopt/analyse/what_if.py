@@ -68,7 +68,7 @@ class ToolCacheRule:
         self._cache = CacheHits()
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
-        """Return one what-if for each read-only tool that was called; the bound is all its calls for nothing."""
+        """Return one what-if for each read-only tool of the run's command; the bound is all its calls for nothing."""
         execution = run.execution
         repeats = self._repetitions.observe(execution).repeats
         hits: dict[str, list[Step]] = {}
@@ -90,7 +90,7 @@ class ToolCacheRule:
 def _cached(run: RunView, name: str, hits: list[Step]) -> WhatIf:
     changes = Changes(durations_ns={step.span_id: 0 for step in hits})
     reads = [step for step in run.tools if step.name == name and step.effects is ToolEffects.READ]
-    return WhatIf(Target(tool=name), changes, run.waited_ns(reads), tuple(hits))
+    return WhatIf(Target(command=run.execution.command.name, tool=name), changes, run.waited_ns(reads), tuple(hits))
 
 
 class ParallelToolsRule:

@@ -251,5 +251,6 @@ class PolicySet:
                 expected_units=expected_units,
             )
         except InvalidFileError as error:
-            _LOG.warning("%s makes no valid policy: %s", finding.label, error)
+            # As ASCII: names come from telemetry and may hold what no log can encode.
+            _LOG.warning("%a makes no valid policy: %a", finding.label, str(error))
             return None

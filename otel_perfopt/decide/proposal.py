@@ -71,7 +71,7 @@ def propose(
         return None
     name = _free_name(finding, {policy.name for policy in policies} | set(taken))
     metric = finding.effect.metric if finding.effect.metric in METRICS else "latency"
-    predicted = finding.saving or finding.effect.relative
+    predicted = _predicted(finding)
     document = _document(
         finding, suggestion, name=name, metric=metric, predicted=predicted, rollout=rollout, guardrails=guardrails
     )
@@ -159,6 +159,11 @@ def _document(
         "metadata": {"name": name, "annotations": annotations},
         "spec": spec,
     }
+
+
+def _predicted(finding: Finding) -> Interval | None:
+    """Return the share that the policy's own units should save: of their metric, not of everybody's."""
+    return finding.effect.relative if finding.effect.metric in METRICS else finding.saving
 
 
 def _worth_asking(finding: Finding, predicted: Interval | None) -> int:

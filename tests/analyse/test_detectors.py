@@ -489,7 +489,7 @@ def test_savings_of_two_optimizations_on_the_same_calls_name_each_other():
         writer.tool("search", 1.0, arguments="same", call_id="b")
 
     runs = runs_of(write)
-    cache, parallel = the(runs, "opportunity", tool="search"), the(runs, "opportunity", command="/task")
+    cache, parallel = the(runs, "opportunity", tool="search"), the(runs, "opportunity", command="/task", tool="")
     assert cache.label in parallel.overlaps
     assert parallel.label in cache.overlaps
 

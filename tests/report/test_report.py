@@ -49,7 +49,16 @@ def analysis():
             1, 20, 900, 40, {"broken_line": 3}, (ReadProblem("sessions.jsonl", 9, "broken_line", "cut off"),)
         ),
         window_ns=(1_760_000_000_000_000_000, 1_760_003_600_000_000_000),
-        counts=types.Counts(10, 10, 1, 0, 5, 30, 60, 2, 12.0),
+        counts=types.Counts(
+            runs=10,
+            timed_runs=10,
+            failed_runs=1,
+            conversations=5,
+            inferences=30,
+            tool_calls=60,
+            tool_errors=2,
+            run_time_s=12.0,
+        ),
         commands=(row,),
         models=(row,),
         tools=(row,),
