@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_perfopt import conventions as c
+from otel_perfopt.signal.content_facts import arguments_in, is_schema, openinference_call, result_in, structure
 from otel_perfopt.signal.dialect_table import (
     ARGUMENT_NAMES,
     CLAUDE_CODE_CONTENT,
@@ -15,7 +14,10 @@ from otel_perfopt.signal.dialect_table import (
     CLAUDE_CODE_SCOPE,
     CONTENT_NAMES,
     CONTENT_PREFIXES,
+    EITHER_MODEL,
+    FINISH_REASONS,
     KINDS_BY_OPERATION,
+    MCP_METHODS,
     MILLISECONDS,
     NAMES,
     OPERATION_NAMES,
@@ -23,6 +25,8 @@ from otel_perfopt.signal.dialect_table import (
     RESULT_NAMES,
     SPAN_NAMES,
     TOOL_NAME_FALLBACKS,
+    TOOL_SCHEMA_OR_ARGUMENTS,
+    WEAK_NAMES,
 )
 from otel_perfopt.signal.digest import content_digest, flow_list
 from otel_perfopt.signal.record import Attributes, AttributeValue
@@ -54,14 +58,31 @@ def normalise(name: str, attributes: Attributes, scope: str = "") -> dict[str, A
             translated.setdefault(ours, value)
         elif key not in content and not _is_content(key):
             found[key] = value
-    for key, value in translated.items():
-        found.setdefault(key, value)
+    _add_missing(found, translated)
+    _add_weak(found, attributes)
     _add_operation(found, name, attributes)
     if found.get(c.STEP_KIND) == c.STEP_TOOL:
         _add_tool(found, name, attributes)
     _scale(found, attributes)
     _include_cached(found, apart=its_own and c.GEN_AI_USAGE_INPUT_TOKENS not in attributes)
     return found
+
+
+def _add_missing(found: dict[str, AttributeValue], more: dict[str, AttributeValue]) -> None:
+    for key, value in more.items():
+        found.setdefault(key, value)
+
+
+def _add_weak(found: dict[str, AttributeValue], attributes: Attributes) -> None:
+    """Add what counts only where nothing else says it, and say why the reply ended in the conventions' words."""
+    if EITHER_MODEL in found:
+        del found[EITHER_MODEL]
+        _add_missing(found, openinference_call(attributes))
+    for key, ours in WEAK_NAMES.items():
+        if key in found:
+            found.setdefault(ours, found.pop(key))
+    if c.GEN_AI_RESPONSE_FINISH_REASONS in found:
+        found[c.GEN_AI_RESPONSE_FINISH_REASONS] = _finish_reasons(found[c.GEN_AI_RESPONSE_FINISH_REASONS])
 
 
 def _is_content(key: str) -> bool:
@@ -72,6 +93,9 @@ def _is_content(key: str) -> bool:
 def _add_operation(found: dict[str, AttributeValue], name: str, attributes: Attributes) -> None:
     """Decide the operation (official, by the family's own kind, or by span name) and the step's kind."""
     operation, kind = SPAN_NAMES.get(name, ("", ""))
+    method = attributes.get(c.MCP_METHOD_NAME)
+    if isinstance(method, str):
+        operation, kind = MCP_METHODS.get(method, (operation, kind))
     for source in OPERATION_NAMES:
         said = attributes.get(source)
         if isinstance(said, str) and said:
@@ -88,24 +112,26 @@ def _add_operation(found: dict[str, AttributeValue], name: str, attributes: Attr
 
 def _add_tool(found: dict[str, AttributeValue], name: str, attributes: Attributes) -> None:
     if c.GEN_AI_TOOL_NAME not in found:
-        tool = _first(attributes, TOOL_NAME_FALLBACKS)
+        tool = _first(attributes, TOOL_NAME_FALLBACKS) or _mcp_tool(name, attributes)
         if isinstance(tool, str) and tool:
             found[c.GEN_AI_TOOL_NAME] = tool
     if name.startswith(CLAUDE_CODE_PREFIX):
         found.setdefault(c.TOOL_EFFECTS, claude_code_effects(str(found.get(c.GEN_AI_TOOL_NAME, ""))))
     inputs: tuple[str, ...] = ()
-    arguments = _first(attributes, ARGUMENT_NAMES)
+    arguments = _arguments(attributes)
     if arguments is not None:
-        structure = _structure(arguments)
-        found.setdefault(c.ARGUMENTS_DIGEST, content_digest(structure))
-        inputs, cut = flow_list(structure, MAX_FLOW_VALUES)
+        found.setdefault(c.ARGUMENTS_DIGEST, content_digest(arguments))
+        inputs, cut = flow_list(arguments, MAX_FLOW_VALUES)
         _add_flow(found, c.DATAFLOW_INPUTS, inputs, cut)
-        resource = resource_name(structure)
+        resource = resource_name(arguments)
         if resource:
             found.setdefault(c.TOOL_RESOURCE, resource)
     result = _first(attributes, RESULT_NAMES)
     if result is not None:
-        found.setdefault(c.RESULT_DIGEST, content_digest(_structure(result)))
+        result, call_id = result_in(result)
+        if call_id:
+            found.setdefault(c.GEN_AI_TOOL_CALL_ID, call_id)
+        found.setdefault(c.RESULT_DIGEST, content_digest(structure(result)))
         found.setdefault(c.RESULT_TOKENS, -(-len(str(result)) // CHARS_PER_TOKEN))
         outputs, cut = flow_list(result, MAX_FLOW_VALUES)
         told = frozenset(inputs)
@@ -126,16 +152,31 @@ def _first(attributes: Attributes, names: tuple[str, ...]) -> AttributeValue | N
     return None
 
 
-def _structure(value: object) -> Any:
-    """Return the structure that JSON text holds; traceloop wraps arguments as `{"inputs": …}`."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    if isinstance(value, Mapping) and "inputs" in value and isinstance(value["inputs"], Mapping):
-        return value["inputs"]
-    return value
+def _arguments(attributes: Attributes) -> Any:
+    """Return the structure of a tool call's arguments, or None where none are recorded."""
+    for name in ARGUMENT_NAMES:
+        value = attributes.get(name)
+        if value is None or value == "":
+            continue
+        said = arguments_in(value)
+        if name != TOOL_SCHEMA_OR_ARGUMENTS or not is_schema(said):
+            return said
+    return None
+
+
+def _mcp_tool(name: str, attributes: Attributes) -> str:
+    """MCP's clients name the tool in the span's name only: `MCP send tools/call NAME`, `tools/call NAME`."""
+    if attributes.get(c.MCP_METHOD_NAME) != c.MCP_TOOLS_CALL:
+        return ""
+    return name.partition(c.MCP_TOOLS_CALL)[2].strip()
+
+
+def _finish_reasons(said: AttributeValue) -> AttributeValue:
+    """Return why the reply ended in the conventions' words; one word of text becomes a list of one."""
+    reasons = [said] if isinstance(said, str) else said
+    if not isinstance(reasons, (list, tuple)):
+        return said
+    return tuple(FINISH_REASONS.get(str(reason).lower(), str(reason)) for reason in reasons)
 
 
 def _scale(found: dict[str, AttributeValue], attributes: Attributes) -> None:

@@ -1,9 +1,11 @@
 """The words of each family of instrumentations in, ours out: one table, no code.
 
-Official GenAI (open-telemetry/semantic-conventions-genai, and the names it had before), OpenInference
-(Arize-ai/openinference, spec/semantic_conventions.md), OpenLLMetry (traceloop/openllmetry,
-opentelemetry-semantic-conventions-ai), Claude Code (code.claude.com/docs/en/monitoring-usage), and
-Gemini CLI (google-gemini/gemini-cli, docs/cli/telemetry.md).
+Official GenAI and MCP (open-telemetry/semantic-conventions-genai, and the names it had before),
+OpenInference (Arize-ai/openinference, spec/semantic_conventions.md), OpenLLMetry (traceloop/openllmetry,
+opentelemetry-semantic-conventions-ai), the spans of Anthropic's own client (anthropic, since 2.0),
+Claude Code (code.claude.com/docs/en/monitoring-usage), and Gemini CLI (google-gemini/gemini-cli,
+docs/cli/telemetry.md). What the real packages write was seen in tests/dialect; what is from
+documentation only is said in docs/instrumentations.md.
 """
 
 from __future__ import annotations
@@ -22,9 +24,16 @@ NAMES: Final = {
     "gen_ai.usage.cache_read_input_tokens": c.GEN_AI_USAGE_CACHE_READ_TOKENS,
     "gen_ai.usage.cache_creation_input_tokens": c.GEN_AI_USAGE_CACHE_WRITE_TOKENS,
     "gen_ai.usage.cached_tokens": c.GEN_AI_USAGE_CACHE_READ_TOKENS,
+    "gen_ai.response.time_to_first_chunk": c.TIME_TO_FIRST_TOKEN,
+    "gen_ai.workflow.name": c.COMMAND_NAME,
+    "gen_ai.user": c.USER_ID,
     "enduser.id": c.USER_ID,
+    "mcp.resource.uri": c.TOOL_RESOURCE,
+    "anthropic.message.stop_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
     # OpenInference
-    "llm.model_name": c.GEN_AI_REQUEST_MODEL,
+    "llm.request.model_name": c.GEN_AI_REQUEST_MODEL,
+    "llm.response.model_name": c.GEN_AI_RESPONSE_MODEL,
+    "llm.finish_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
     "llm.provider": c.GEN_AI_PROVIDER_NAME,
     "llm.system": c.GEN_AI_PROVIDER_NAME,
     "llm.token_count.prompt": c.GEN_AI_USAGE_INPUT_TOKENS,
@@ -48,9 +57,39 @@ NAMES: Final = {
     "llm.usage.reasoning_tokens": c.GEN_AI_USAGE_REASONING_TOKENS,
     "llm.usage.cache_read_input_tokens": c.GEN_AI_USAGE_CACHE_READ_TOKENS,
     "llm.usage.cache_creation_input_tokens": c.GEN_AI_USAGE_CACHE_WRITE_TOKENS,
+    "gen_ai.is_streaming": c.GEN_AI_REQUEST_STREAM,
+    "llm.is_streaming": c.GEN_AI_REQUEST_STREAM,
+    "gen_ai.response.finish_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
+    "gen_ai.response.stop_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
+    "llm.response.finish_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
+    "llm.response.stop_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
+    "llm.user": c.USER_ID,
     "traceloop.association.properties.session_id": c.GEN_AI_CONVERSATION_ID,
     "traceloop.association.properties.conversation_id": c.GEN_AI_CONVERSATION_ID,
     "traceloop.association.properties.user_id": c.USER_ID,
+}
+
+# The same, but only where nothing else says it: a LangGraph thread is the conversation if no session is named.
+WEAK_NAMES: Final = {
+    "traceloop.association.properties.thread_id": c.GEN_AI_CONVERSATION_ID,
+}
+
+# The reply's model, or the request's where no request is recorded; the two are apart elsewhere.
+EITHER_MODEL: Final = "llm.model_name"
+
+# Why a reply ended, in each provider's words -> the conventions' (gen-ai-output-messages.json, FinishReason).
+FINISH_REASONS: Final = {
+    "tool_calls": "tool_call",
+    "tool_use": "tool_call",
+    "function_call": "tool_call",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "completed": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+    "safety": "content_filter",
 }
 
 # Claude Code's names are everyday words, so they count only on its own spans.
@@ -118,15 +157,27 @@ SPAN_NAMES: Final = {
     "claude_code.hook": ("", "other"),
 }
 
-# Only on a tool's span: where its name, arguments and result may be.
+# What an MCP method is -> (operation, kind). Listing, pinging and opening a session are neither.
+MCP_METHODS: Final = {
+    c.MCP_TOOLS_CALL: (c.OPERATION_EXECUTE_TOOL, c.STEP_TOOL),
+    c.MCP_RESOURCES_READ: (c.OPERATION_RETRIEVAL, "retrieval"),
+}
+
+# Spans of a provider's own client, which instrumentations of it do not replace.
+CLIENT_SCOPES: Final = frozenset({"com.anthropic.sdk.python", "com.anthropic.sdk.typescript"})
+
+# Only on a tool's span: where its name, arguments and result may be. OpenInference's `tool.parameters`
+# is the tool's schema from most of its instrumentations and the arguments from a few.
 TOOL_NAME_FALLBACKS: Final = ("traceloop.entity.name",)
+TOOL_SCHEMA_OR_ARGUMENTS: Final = "tool.parameters"
 ARGUMENT_NAMES: Final = (
     c.GEN_AI_TOOL_CALL_ARGUMENTS,
     "gen_ai.tool.arguments",
     "tool_call.function.arguments",
-    "tool.parameters",
+    "mcp.request.argument",
     "input.value",
     "traceloop.entity.input",
+    TOOL_SCHEMA_OR_ARGUMENTS,
     "tool_input",
     "full_command",
     "input-json",
@@ -134,6 +185,7 @@ ARGUMENT_NAMES: Final = (
 RESULT_NAMES: Final = (
     c.GEN_AI_TOOL_CALL_RESULT,
     "gen_ai.tool.result",
+    "mcp.response.value",
     "output.value",
     "traceloop.entity.output",
     "tool_output",
@@ -153,6 +205,17 @@ CONTENT_NAMES: Final = frozenset(
         "gen_ai.prompt",
         "gen_ai.completion",
         "gen_ai.request.instructions",
+        "gen_ai.retrieval.query.text",
+        "gen_ai.retrieval.documents",
+        "gen_ai.task.input",
+        "gen_ai.task.output",
+        "gen_ai.headers",
+        "tool.description",
+        "tool.json_schema",
+        "embedding.invocation_parameters",
+        "llm.choices",
+        "llm.function_call",
+        "llm.headers",
         "llm.prompts",
         "llm.completions",
         "llm.invocation_parameters",
@@ -176,7 +239,12 @@ CONTENT_PREFIXES: Final = (
     "llm.tools.",
     "llm.request.functions.",
     "llm.prompt_template.",
+    "llm.choices.",
     "retrieval.documents.",
+    "input.images.",
+    "output.images.",
+    "input.documents.",
+    "output.documents.",
     "embedding.embeddings.",
     "reranker.input_documents.",
     "reranker.output_documents.",
