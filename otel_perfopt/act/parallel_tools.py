@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from otel_perfopt import conventions
 from otel_perfopt.act.call_key import call_key
+from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.early_batch import Candidate, EarlyBatch, Segment
@@ -156,7 +157,7 @@ class ParallelTools:
         if batch is None or key is None or use.shadow:
             return None, key
         early = batch.claim((call.tool, key))
-        if early is not None and not self._quiet(use, call.tool, early.moment):
+        if early is not None and not self._quiet(use, call, early.moment):
             assert call.run is not None
             early.give_up()
             self._settled(use, call)
@@ -244,9 +245,9 @@ class ParallelTools:
         segments.append(Segment(tuple(candidates)))
         return segments
 
-    def _quiet(self, use: Use, tool: str, moment: int) -> bool:
-        rule = use.rule
-        return self._journal.quiet_since(moment, lambda write: rule.touches(write, tool))
+    def _quiet(self, use: Use, call: ToolCall, moment: int) -> bool:
+        rule, read = use.rule, scope_of(call)
+        return self._journal.quiet_since(moment, lambda write: rule.touches(write.key, write.scope, call.tool, read))
 
     def _count_started(self, run: RunContext, use: Use, started: int) -> None:
         if started:

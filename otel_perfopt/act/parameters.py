@@ -28,7 +28,8 @@ class ToolCacheParameters:
 
     `invalidates` says which writes make results out of date. As a mapping, it narrows what a write
     touches, and a write that no glob names touches everything; as a list, it names all writes that
-    count (`complete`), and they touch everything. Without it every call that may write touches everything.
+    count (`complete`), and they touch everything. Without it a call that may write touches everything of
+    its own conversation, and of others what shares a value with its arguments.
     """
 
     ttl_s: float = 60.0

@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from otel_perfopt.act import parallel_tools, tool_cache
+from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import SIGNAL_SPANS, CallSpans
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
 from otel_perfopt.act.enrolment import Use, enrol, enrolled, foreseen, use_of
@@ -19,10 +20,10 @@ from otel_perfopt.act.fault_log import SELECTION, FaultLog
 from otel_perfopt.act.middleware import Middleware, Proceed, ProceedAsync, guard, guard_async
 from otel_perfopt.act.parallel_tools import ParallelTools
 from otel_perfopt.act.patience import Patience
-from otel_perfopt.act.selection import NO_PLAN, Plan, Selection, ToolKey, parse_effects
+from otel_perfopt.act.selection import NO_PLAN, Plan, Selection, parse_effects
 from otel_perfopt.act.snapshot_source import FileSource, FixedSource, InForce, SnapshotSource
 from otel_perfopt.act.tool_cache import ToolCache
-from otel_perfopt.act.write_journal import ANY_WRITE, WriteJournal
+from otel_perfopt.act.write_journal import ANY_WRITE, Write, WriteJournal
 from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
 
@@ -184,7 +185,7 @@ class Runtime:
         run = call.run
         selection = in_force.plan.select(run.command if run is not None else "", call.tool, call.effects)
         uses = tuple(self._uses(in_force, selection, run)) if run is not None and selection.rules else ()
-        ticket = self._journal.begin(selection.key) if selection.may_write else None
+        ticket = self._journal.begin(selection.key, scope_of(call)) if selection.may_write else None
         self._selection_breaker.succeeded()
         return _Route(in_force.plan, selection, uses, ticket)
 
@@ -309,7 +310,7 @@ class _Route:
     plan: Plan | None
     selection: Selection | None
     uses: tuple[tuple[Middleware, Use], ...]
-    ticket: ToolKey | None
+    ticket: Write | None
 
 
 def _after_fork(reference: weakref.ref[Runtime]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from otel_perfopt.act.call_scope import CallScope
 from otel_perfopt.act.parameters import READERS, Parameters
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
 from otel_perfopt.execution.model import ToolEffects
@@ -78,8 +79,19 @@ class Rule:
         values = {"command": command, "tool": key.tool, "model": "", "tool_effects": self.effects(key).value}
         return _matches_all(self.decision.match, values) and not _matches_any(self.decision.exclude, values)
 
-    def touches(self, write: ToolKey, read_tool: str) -> bool:
-        """Tell whether a call of `write` may change what `read_tool` returns."""
+    def touches(self, write: ToolKey, written: CallScope, read_tool: str, read: CallScope) -> bool:
+        """Tell whether a call of `write` may have changed what a call of `read_tool` returned.
+
+        What the policy says of the tools decides. Where it says nothing, a write of the same run or
+        conversation touches everything, and a write of another one what shares a value with it: other
+        conversations come and go at any moment anyway, as those of other processes do, which nobody sees.
+        """
+        if not self._tool_touches(write, read_tool):
+            return False
+        told = self.parameters.invalidates or self.parameters.complete
+        return bool(told) or written.is_of_same(read) or written.may_meet(read)
+
+    def _tool_touches(self, write: ToolKey, read_tool: str) -> bool:
         memo_key = (write, read_tool)
         known = self.memo.get(memo_key)
         if known is None:

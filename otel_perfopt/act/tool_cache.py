@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from otel_perfopt import conventions
 from otel_perfopt.act.call_key import call_key
+from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.enrolment import Use
@@ -113,17 +114,17 @@ class ToolCache:
     def _fresh(self, use: Use, key: Hashable, call: ToolCall) -> Entry | None:
         store = self._store(use.rule)
         entry = store.get(key, self._clock.monotonic_ns())
-        if entry is not None and not self._quiet(use, call.tool, entry.moment):
+        if entry is not None and not self._quiet(use, call, entry.moment):
             store.discard(key, entry)
             return None
         return entry
 
     def _usable(self, use: Use, call: ToolCall, entry: Entry | None) -> Entry | None:
-        return entry if entry is not None and self._quiet(use, call.tool, entry.moment) else None
+        return entry if entry is not None and self._quiet(use, call, entry.moment) else None
 
-    def _quiet(self, use: Use, tool: str, moment: int) -> bool:
-        rule = use.rule
-        return self._journal.quiet_since(moment, lambda write: rule.touches(write, tool))
+    def _quiet(self, use: Use, call: ToolCall, moment: int) -> bool:
+        rule, read = use.rule, scope_of(call)
+        return self._journal.quiet_since(moment, lambda write: rule.touches(write.key, write.scope, call.tool, read))
 
     def _hit(self, use: Use, call: ToolCall, entry: Entry) -> Any:
         result = entry.kept.give()
@@ -164,7 +165,7 @@ class ToolCache:
             ended_ns = self._clock.monotonic_ns()
             self._patience.observe(call.tool, ended_ns - began_ns)
             store = self._store(use.rule)
-            kept = keep(result, store.max_bytes) if self._quiet(use, call.tool, moment) else None
+            kept = keep(result, store.max_bytes) if self._quiet(use, call, moment) else None
             if kept is None:
                 return None
             # Its age counts from when it may have been read, not from when it arrived.
@@ -193,7 +194,7 @@ class ToolCache:
         if entry is None:
             self._missed(use, call)
             return
-        if not self._quiet(use, call.tool, entry.moment):
+        if not self._quiet(use, call, entry.moment):
             # A write since the entry was looked up makes the two incomparable.
             return
         assert call.run is not None

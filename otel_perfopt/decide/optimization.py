@@ -40,7 +40,7 @@ class SharedParameters(DeclaredModel):
     """What every optimization of tool calls has.
 
     `max_wait_s` bounds how long a call waits for another's result; `invalidates` says which writes
-    make results unusable (absent: every call that may write).
+    make results unusable (absent: in a conversation its own; of others those that share a value).
     """
 
     max_wait_s: Duration = Field(default=2.0, alias="maxWait")

@@ -33,7 +33,8 @@ from otel_perfopt.report.wording import digest as short_digest
 from otel_perfopt.signal.recorded import open_recorded
 
 BASELINE_CONVERSATIONS = 60
-TURN_S = 0.5
+TURN_S = 1.5
+LOOK_S = 0.3
 CANARY_LIMIT_S = 75.0
 HARM_LIMIT_S = 45.0
 HARMFUL = "generous-cache"
@@ -98,7 +99,7 @@ class Tour:
             while (done := len(traffic.outcomes())) < BASELINE_CONVERSATIONS * 2:
                 traffic.check()
                 advance_to(done)
-                time.sleep(TURN_S)
+                time.sleep(LOOK_S)
         outcomes = traffic.outcomes()
         wrong = sum(not outcome.ok for outcome in outcomes)
         self.screen.say(f"{len(outcomes)} commands, {wrong} of them failed or were answered wrongly.")
@@ -123,7 +124,9 @@ class Tour:
         if not written:
             raise PerfoptError("the analysis proposed nothing; this run had too little traffic, try again")
         self.screen.show(proposal_table(written))
-        chosen = _best_of_each_type(written)
+        chosen = _one_of_each_type(written)
+        others = len(written) - len(chosen)
+        self.screen.say(f"Two of them are tried here, on a command each; {others} others wait in their files.")
         for proposal in chosen:
             self.screen.policy(proposal.file, proposal.text)
         for proposal in chosen:
@@ -205,12 +208,22 @@ class Tour:
         self.screen.say(f"look on: perfopt status --home {self.home}   perfopt ledger show --home {self.home}")
 
 
-def _best_of_each_type(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return what a person would try first: of each optimization the one that is predicted to save most."""
-    best: dict[str, Proposal] = {}
-    for proposal in proposals:
-        best.setdefault(proposal.policy.spec.optimize.type, proposal)
-    return list(best.values())
+def _one_of_each_type(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Return what a person might try first: of each optimization the best one, each on another command.
+
+    Two on one command are compared properly too, but each then hides part of what the other saves.
+    """
+    chosen: list[Proposal] = []
+    for kind in sorted({proposal.policy.spec.optimize.type for proposal in proposals}, reverse=True):
+        taken = {command for proposal in chosen for command in proposal.policy.spec.match.command}
+        of_kind = [proposal for proposal in proposals if proposal.policy.spec.optimize.type == kind]
+        free = [proposal for proposal in of_kind if not taken & set(proposal.policy.spec.match.command)]
+        chosen += sorted(free, key=_predicted, reverse=True)[:1]
+    return chosen
+
+
+def _predicted(proposal: Proposal) -> float:
+    return proposal.predicted.estimate if proposal.predicted else 0.0
 
 
 def _acts(suggestion: object) -> bool:

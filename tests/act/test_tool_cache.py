@@ -13,6 +13,7 @@ from governed import Agent, decision, snapshot
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.runtime import Runtime
 from otel_perfopt.act.snapshot_source import FixedSource
+from otel_perfopt.act.write_journal import MAX_REMEMBERED
 from otel_perfopt.decide.allocation import Allocation
 
 
@@ -114,6 +115,43 @@ def test_a_tool_of_unknown_effects_is_not_cached_and_counts_as_a_write(new_agent
     agent = new_agent(decision())
     agent.call(read, "a"), agent.call(mystery), agent.call(mystery), agent.call(read, "a")
     assert (len(calls), store.reads) == (2, 2)
+
+
+def test_a_write_of_another_conversation_touches_what_shares_a_value_with_it(new_agent, store):
+    """Conversations come and go at any moment: only what a foreign write names, or may name, is out of date."""
+    read, write = store.tools()
+
+    def clear():
+        store.values.clear()
+
+    mine = new_agent(decision(), conversation="mine")
+    other = new_agent(runtime=mine.runtime, conversation="other")
+    mine.call(read, "a"), other.call(write, "b", 1), mine.call(read, "a")
+    assert store.reads == 1
+    other.call(write, "a", 2)
+    assert mine.call(read, "a") == 2
+    other.call(clear)
+    assert mine.call(read, "a") is None
+
+
+def test_a_write_of_the_same_conversation_touches_everything(new_agent, store):
+    """What an agent itself changes it must see, whatever the write names."""
+    read, write = store.tools()
+    agent = new_agent(decision())
+    agent.call(read, "a"), agent.call(write, "b", 1), agent.call(read, "a")
+    assert store.reads == 2
+
+
+def test_nothing_older_than_the_remembered_writes_is_trusted(new_agent, store):
+    """The journal is bounded; a result older than what it remembers is read again."""
+    read, write = store.tools()
+    mine = new_agent(decision(), conversation="mine")
+    other = new_agent(runtime=mine.runtime, conversation="other")
+    mine.call(read, "a")
+    for number in range(MAX_REMEMBERED + 1):
+        other.call(write, f"other-{number}", number)
+    mine.call(read, "a")
+    assert store.reads == 2
 
 
 def test_invalidates_narrows_what_a_write_touches(new_agent, store):
