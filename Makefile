@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types imports check clean
+.PHONY: demo test lint types imports check bare clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/perfopt demo --yes
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -29,5 +29,14 @@ imports: $(VENV)/.installed
 
 check: lint types imports test
 
+# A production agent's install: nothing heavy is there, and a command says which extra brings what it needs.
+bare: $(VENV)/.installed
+	rm -rf $(VENV)-bare dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv $(VENV)-bare
+	$(VENV)-bare/bin/python -m pip install --quiet dist/otel_perfopt-*.whl
+	$(VENV)-bare/bin/python -c "import otel_perfopt; assert otel_perfopt.instrument()"
+	$(VENV)-bare/bin/perfopt analyze 2>&1 | grep "pip install 'otel-perfopt\[analysis\]'"
+
 clean:
-	rm -rf $(VENV) .perfopt .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf $(VENV) $(VENV)-bare .perfopt .mypy_cache .ruff_cache .pytest_cache dist build
