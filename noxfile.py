@@ -15,6 +15,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run the tests that need real agent frameworks and clients."""
+    session.install("-e", ".[frameworks]")
+    session.run("pytest", "tests/frameworks", *session.posargs)
+
+
+@nox.session
 def bare(session: nox.Session) -> None:
     """Hold that a bare install imports, and says which extra is missing."""
     session.install(".")

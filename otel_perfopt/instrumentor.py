@@ -11,9 +11,10 @@ from typing import Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal import discovery, implicit, model_calls, openai_chat, tool_calls, tool_span, tools, tracing
+from otel_perfopt.signal import discovery, implicit, model_calls, tool_calls, tool_span, tools, tracing
 from otel_perfopt.signal.command_span import around_command
 from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.integrations import INTEGRATIONS, Integration
 from otel_perfopt.signal.interception import Interception, intercept
 from otel_perfopt.signal.taken_over import proxied, release_tool, take_tool
 from otel_perfopt.signal.targets import Target, Targets
@@ -57,7 +58,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         implicit.use(implicit.ImplicitCommands(settings.idle_s))
         self._undo.append(implicit.commands().close_all)
         self._undo.append(model_calls.forget_conversations)
-        self._start_openai()
+        self._start_integrations()
         self._start_targets(settings.commands, self._take_command)
         self._start_targets(settings.tools, self._take_tool)
         if settings.discover_tools:
@@ -91,22 +92,27 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         except Exception as error:
             fault("runtime", error)
 
-    def _start_openai(self) -> None:
+    def _start_integrations(self) -> None:
         import wrapt  # noqa: PLC0415 - post-import hooks
 
         undo = self._undo  # a later `instrument` has another list, and hooks of its own
 
-        def imported(module: object) -> None:
-            try:
-                if self._undo is undo:
-                    # This process is an agent's: set up now, on the thread that imports, before calls come from many.
-                    tracing.prepare_now()
-                    self._undo.extend(interception.undo for interception in openai_chat.instrument_module(module))
-            except Exception as error:
-                fault("openai", error)
+        def hook(integration: Integration) -> Callable[[object], None]:
+            def imported(module: object) -> None:
+                try:
+                    if self._undo is undo:
+                        # This process is an agent's: set up now, on the thread that imports, before calls
+                        # come from many.
+                        tracing.prepare_now()
+                        self._undo.extend(interception.undo for interception in integration.instrument(module))
+                except Exception as error:
+                    fault(integration.name, error)
 
-        for name in openai_chat.MODULES:
-            wrapt.register_post_import_hook(imported, name)
+            return imported
+
+        for integration in INTEGRATIONS:
+            for name in integration.modules:
+                wrapt.register_post_import_hook(hook(integration), name)
 
     def _start_targets(self, names: tuple[str, ...], take: Callable[[Target], None]) -> None:
         if names:

@@ -113,6 +113,11 @@ class Conversations:
             while len(self._by_line) > 4 * self._limit:
                 self._by_line.popitem(last=False)
 
+    def keep(self, conversation_id: str, message: SentMessage, input_tokens: int | None) -> None:
+        """Keep what the next call sends in place of all before, where the provider keeps the conversation."""
+        self.remember(conversation_id, (), message, None)
+        self.remember(conversation_id, (message,), None, input_tokens)
+
 
 def _lines(messages: Sequence[SentMessage]) -> list[int]:
     """Return one number for each beginning of `messages`, shortest first."""

@@ -36,8 +36,9 @@ from otel_perfopt.signal.tracing import (
 )
 
 _conversations = Conversations()
-# The call under way here whose span another instrumentation makes.
-_foreign: ContextVar[ModelCall | None] = ContextVar("otel_perfopt_foreign_call", default=None)
+_under_way: ContextVar[ModelCall | None] = ContextVar("otel_perfopt_model_call", default=None)
+# By these another instrumentation's span of a model call is known.
+_MODEL_SPAN = (c.GEN_AI_OPERATION_NAME, c.GEN_AI_PROVIDER_NAME, "gen_ai.system", "openinference.span.kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ class ModelRequest:
 class ModelReply:
     """What came back, without its content; None where the provider did not say.
 
-    `requests` are the tool calls it asks for; `message` is the reply as the next call will send it.
-    `first_token_ns` and `thinking_ns` are Unix times, of a streamed reply only.
+    `requests` are the tool calls it asks for; `message` is the reply as the next call will send it,
+    `kept_as` what the next call sends instead where the provider keeps the conversation.
+    `first_token_ns` and `thinking_ns` (start and end of each phase) are Unix times, of a streamed reply only.
     """
 
     response_id: str | None = None
@@ -77,7 +79,8 @@ class ModelReply:
     requests: tuple[ToolRequest, ...] = ()
     message: SentMessage | None = None
     first_token_ns: int | None = None
-    thinking_ns: tuple[int, int] | None = None
+    thinking_ns: tuple[tuple[int, int], ...] = ()
+    kept_as: SentMessage | None = None
     output_text: str | None = None
 
 
@@ -87,9 +90,9 @@ class ModelCall:
     __slots__ = (
         "_ended",
         "_foreign_id",
-        "_foreign_token",
         "_handed_on",
         "_token",
+        "_under_way_token",
         "implicit",
         "request",
         "run",
@@ -107,22 +110,21 @@ class ModelCall:
         self._ended = False
         self._handed_on = False
         self._foreign_id = span_id_of(trace.get_current_span()) if request.traced else ""
-        self._foreign_token: Token[ModelCall | None] | None = None
+        self._under_way_token: Token[ModelCall | None] | None = None
 
     def enter(self) -> None:
         """Make the call's span current, for the HTTP spans inside it."""
         if self.span.is_recording():
             context = context_with(self.span)
             self._token = None if context is None else attach(context)
-        if self.request.traced:
-            self._foreign_token = _foreign.set(self)
+        self._under_way_token = _under_way.set(self)
 
     def leave(self) -> None:
         """Make current what was so before `enter`."""
-        if self._foreign_token is not None:
-            foreign_token, self._foreign_token = self._foreign_token, None
+        if self._under_way_token is not None:
+            under_way_token, self._under_way_token = self._under_way_token, None
             try:
-                _foreign.reset(foreign_token)
+                _under_way.reset(under_way_token)
             except ValueError:
                 return  # a coroutine closed from another context, which never had this
         token, self._token = self._token, None
@@ -159,16 +161,19 @@ class ModelCall:
 
     def _finish(self, reply: ModelReply | None, error: BaseException | None, end_ns: int | None) -> None:
         if reply is not None:
-            self._describe(reply)
+            self._describe(reply, end_ns)
         end_span(self.span, error, end_ns)
         if reply is not None:
-            _conversations.remember(self.run.conversation_id, self.request.messages, reply.message, reply.input_tokens)
+            conversation_id, sent = self.run.conversation_id, self.request.messages
+            _conversations.remember(conversation_id, sent, reply.message, reply.input_tokens)
+            if reply.kept_as is not None:
+                _conversations.keep(conversation_id, reply.kept_as, reply.input_tokens)
             self.hand_on(reply.requests)
         if self.implicit:
             final = reply is not None and error is None and not reply.requests
             implicit.commands().replied(self.run, (), final=final, failed=error is not None)
 
-    def _describe(self, reply: ModelReply) -> None:
+    def _describe(self, reply: ModelReply, end_ns: int | None) -> None:
         if not self.span.is_recording():
             return
         resent = _conversations.resent_tokens(self.run.conversation_id, self.request.messages, reply.input_tokens)
@@ -189,10 +194,25 @@ class ModelCall:
                 c.GEN_AI_OUTPUT_MESSAGES: reply.output_text,
             },
         )
-        if reply.thinking_ns is not None:
-            began, ended = reply.thinking_ns
-            thinking = start_span(c.STEP_THINKING, {c.STEP_KIND: c.STEP_THINKING}, context_with(self.span), began)
-            end_span(thinking, None, ended)
+        for began, ended in reply.thinking_ns:
+            self._thought(began, ended)
+        share = _thinking_share(reply)
+        if share:
+            until = end_ns or time.time_ns()
+            self._thought(self.started_ns, self.started_ns + round((until - self.started_ns) * share), estimated=True)
+
+    def _thought(self, began_ns: int, ended_ns: int, *, estimated: bool = False) -> None:
+        attributes: dict[str, Any] = {c.STEP_KIND: c.STEP_THINKING}
+        if estimated:
+            attributes[c.DURATION_ESTIMATED] = True
+        end_span(start_span(c.STEP_THINKING, attributes, context_with(self.span), began_ns), None, ended_ns)
+
+
+def _thinking_share(reply: ModelReply) -> float:
+    """Return which share of an unstreamed reply's tokens was reasoning; 0 where the stream shows when it was."""
+    if reply.thinking_ns or reply.first_token_ns is not None or not reply.reasoning_tokens or not reply.output_tokens:
+        return 0.0
+    return min(1.0, reply.reasoning_tokens / reply.output_tokens)
 
 
 def begin_model_call(request: ModelRequest) -> ModelCall | None:
@@ -211,11 +231,16 @@ def begin_model_call(request: ModelRequest) -> ModelCall | None:
 
 def foreign_span_started(span: Span) -> None:
     """Take the start of any span into account: it may be another instrumentation's for the call under way here."""
-    call = _foreign.get()
+    call = _under_way.get()
     if call is None:
         return
     attributes = getattr(span, "attributes", None) or {}
-    if attributes.get("openinference.span.kind") == "LLM" or c.GEN_AI_OPERATION_NAME in attributes:
+    if c.STEP_KIND in attributes or not any(name in attributes for name in _MODEL_SPAN):
+        return
+    if not call.request.traced:
+        # A client that traces its own calls, inside our span of the same call: it must not count twice.
+        set_attributes(span, {c.STEP_KIND: c.STEP_OTHER})
+    elif attributes.get("openinference.span.kind") == "LLM" or c.GEN_AI_OPERATION_NAME in attributes:
         call.made_by(span_id_of(span))
 
 

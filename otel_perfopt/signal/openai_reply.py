@@ -28,7 +28,7 @@ def reply_of(completion: Any) -> ModelReply | None:
         reply.requests = tuple(_request(call) for call in message.tool_calls or () if getattr(call, "function", None))
         reply.message = sent_message(message)
         if tool_span.captures_content():
-            reply.output_text = _content(message.content, reply.requests)
+            reply.output_text = reply_content(message.content, reply.requests)
     return reply
 
 
@@ -85,12 +85,12 @@ class ChatStream:
         reply.finish_reasons = tuple(reason for _, reason in sorted(self._finish.items()))
         reply.first_token_ns = self._first_ns
         if self._thinking:
-            reply.thinking_ns = (self._thinking[0], self._thinking[-1] if len(self._thinking) > 1 else self._last_ns)
+            reply.thinking_ns = ((self._thinking[0], [*self._thinking, self._last_ns][1]),)
         if self._finish:
             reply.requests = self.requests()
         reply.message = sent_message(self._message())
         if tool_span.captures_content():
-            reply.output_text = _content("".join(self._text), reply.requests)
+            reply.output_text = reply_content("".join(self._text), reply.requests)
         return reply
 
     def _message(self) -> dict[str, Any]:
@@ -147,7 +147,8 @@ def _common(source: Any, usage: Any = None) -> ModelReply:
     )
 
 
-def _content(text: str | None, requests: tuple[ToolRequest, ...]) -> str:
+def reply_content(text: str | None, requests: tuple[ToolRequest, ...]) -> str:
+    """Return a reply's content as the conventions write it, cut where it is too long."""
     parts: list[dict[str, Any]] = [{"type": "text", "content": text}] if text else []
     parts.extend(
         {"type": "tool_call", "id": request.call_id, "name": request.name, "arguments": request.arguments}

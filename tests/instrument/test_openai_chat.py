@@ -11,7 +11,16 @@ import pytest
 from opentelemetry import context as context_api
 from opentelemetry import trace
 
-from otel_perfopt.signal import discovery, implicit, model_calls, openai_chat, openai_request, tool_calls, tool_span
+from otel_perfopt.signal import (
+    discovery,
+    implicit,
+    model_calls,
+    openai_chat,
+    openai_reply,
+    openai_request,
+    tool_calls,
+    tool_span,
+)
 from otel_perfopt.signal.faults import faults
 from otel_perfopt.signal.processor import PerfoptSpanProcessor
 from otel_perfopt.signal.spans import command, tool
@@ -67,9 +76,13 @@ def run_agent(client, tools, text, messages=None, **more):
 
 
 def family(spans):
-    """Each span's name with its parent's."""
+    """Each span's name with its parent's; without thinking that is only estimated."""
     names = {span.context.span_id: span.name for span in spans.all}
-    return [(span.name, names.get(span.parent.span_id) if span.parent else None) for span in spans.all]
+    return [
+        (span.name, names.get(span.parent.span_id) if span.parent else None)
+        for span in spans.all
+        if not span.attributes.get("perfopt.duration.estimated")
+    ]
 
 
 ASK = '/query call lookup {"key": "ORD-1"}; store {"key": "ORD-2", "value": 5}'
@@ -106,6 +119,17 @@ def test_a_declared_command_holds_its_model_and_tool_calls(spans, tools, openai_
     assert not any(
         "be good" in str(value) or "ORD-1" in str(value) for span in spans.all for value in span.attributes.values()
     )
+
+
+def test_thinking_that_no_stream_shows_is_estimated_and_says_so(spans, tools, openai_client, no_faults):
+    """Of an unstreamed reply the reasoning tokens' share of the call is thinking, from its start on."""
+    run_agent(openai_client, tools, "hello")
+    (chat,), (thinking,) = spans.of_kind("inference"), spans.of_kind("thinking")
+    assert thinking.attributes["perfopt.duration.estimated"] is True
+    assert thinking.parent.span_id == chat.context.span_id
+    assert 0 <= thinking.start_time - chat.start_time < 5_000_000
+    share = (thinking.end_time - thinking.start_time) / (chat.end_time - thinking.start_time)
+    assert share == pytest.approx(3 / 7, rel=0.1)
 
 
 def test_nothing_declared_still_gives_commands(spans, tools, openai_client, no_faults):
@@ -351,16 +375,16 @@ class Broken:
 
 
 FAULTS = {
-    "request": (openai_chat, "request_of"),
-    "reply": (openai_chat, "reply_of"),
+    "request": (openai_request, "sent_message"),
+    "reply": (openai_reply, "_common"),
     "run": (model_calls, "current_run"),
     "offered tools": (model_calls, "tools_offered"),
     "conversations": (model_calls, "_conversations"),
     "requests": (model_calls, "remember_requests"),
     "on_reply": (tool_calls, "known_tool"),
     "context": (trace, "set_span_in_context"),
-    "stream": (openai_chat.ChatStream, "add"),
-    "stream's end": (openai_chat.ChatStream, "reply"),
+    "stream": (openai_reply.ChatStream, "add"),
+    "stream's end": (openai_reply.ChatStream, "reply"),
     "discovery": (discovery, "functions_named"),
 }
 

@@ -83,6 +83,8 @@ def spans_in(home: Path) -> list[dict]:
                 for scope in resource["scopeSpans"]:
                     for span in scope["spans"]:
                         said = {item["key"]: next(iter(item["value"].values())) for item in span.get("attributes", ())}
+                        if "perfopt.duration.estimated" in said:
+                            continue
                         found.append({**span, "said": said, "service": service["stringValue"], "file": path.name})
     return sorted(found, key=lambda span: int(span["startTimeUnixNano"]))
 

@@ -1,0 +1,24 @@
+"""The table of libraries that are instrumented when a program imports them: a module's name in, what takes it over out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from otel_perfopt.signal import openai_chat, openai_responses
+from otel_perfopt.signal.interception import Interception
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One library: `instrument` is called with each of `modules` when it has been imported, never before."""
+
+    name: str
+    modules: tuple[str, ...]
+    instrument: Callable[[object], list[Interception]]
+
+
+INTEGRATIONS = (
+    Integration("openai chat", openai_chat.MODULES, openai_chat.instrument_module),
+    Integration("openai responses", openai_responses.MODULES, openai_responses.instrument_module),
+)

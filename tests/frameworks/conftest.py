@@ -1,0 +1,189 @@
+"""What the tests of real libraries stand on: spans in memory, and a provider that replays what it was told over real HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import tarfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otel_perfopt.signal import discovery, implicit, model_calls, tool_calls, tracing
+from otel_perfopt.signal.faults import faults
+from otel_perfopt.signal.processor import PerfoptSpanProcessor
+from otel_perfopt.signal.tools import _tools
+
+
+class Recorded:
+    """Finished spans, by name and by kind."""
+
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(PerfoptSpanProcessor())
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+
+    @property
+    def all(self) -> list[ReadableSpan]:
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time)
+
+    def of_kind(self, kind: str) -> list[ReadableSpan]:
+        return [span for span in self.all if span.attributes.get("perfopt.step.kind") == kind]
+
+    def one(self, name: str) -> ReadableSpan:
+        found = [span for span in self.all if span.name == name]
+        assert len(found) == 1, [span.name for span in self.all]
+        return found[0]
+
+    def tree(self) -> list[tuple[str, str | None]]:
+        """Each span's name with its parent's; without thinking that is only estimated."""
+        names = {span.context.span_id: span.name for span in self.all}
+        return [
+            (span.name, names.get(span.parent.span_id) if span.parent else None)
+            for span in self.all
+            if not span.attributes.get("perfopt.duration.estimated")
+        ]
+
+
+@pytest.fixture
+def spans() -> Iterator[Recorded]:
+    """Spans made by our tracer, in memory."""
+    recorded = Recorded()
+    tracing.use_provider(recorded.provider)
+    yield recorded
+    tracing.use_provider(None)
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    """Every test begins without open commands, interceptors or counted faults, and ends without faults of ours."""
+    faults.clear()
+    implicit.use(implicit.ImplicitCommands())
+    model_calls.forget_conversations()
+    yield
+    tool_calls.set_interceptor(None)
+    discovery.stop()
+    implicit.commands().close_all()
+    _tools.clear()
+    assert not faults
+
+
+@dataclass
+class Answer:
+    """What the provider answers one request with; `events` are sent one by one, `pause_s` after each."""
+
+    body: bytes = b""
+    kind: str = "application/json"
+    status: int = 200
+    events: list[bytes] = field(default_factory=list)
+    pause_s: float = 0.0
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    return Answer(json.dumps(value).encode(), status=status)
+
+
+def event_answer(events: list[dict[str, Any]], pause_s: float = 0.0) -> Answer:
+    """Server-sent events, each named by its type, as both providers send them."""
+    lines = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
+    return Answer(kind="text/event-stream", events=lines, pause_s=pause_s)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.requests.append((self.path, body))
+        answer = self.server.answers.popleft()
+        data = answer.body or b"".join(answer.events)
+        self.send_response(answer.status)
+        self.send_header("content-type", answer.kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # a client that has heard enough
+            for part in answer.events or [data]:
+                self.wfile.write(part)
+                self.wfile.flush()
+                time.sleep(answer.pause_s)
+
+
+class Provider(ThreadingHTTPServer):
+    """Answers requests in order with what it was given; `requests` holds what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: deque[Answer] = deque()
+        self.requests: list[tuple[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def play(self, *answers: Answer) -> None:
+        self.answers.extend(answers)
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A provider on a port of its own."""
+    server = Provider()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@dataclass(frozen=True)
+class Cassette:
+    """One recorded exchange with a provider."""
+
+    path: str
+    request: Any
+    answer: Answer
+
+
+@pytest.fixture(scope="session")
+def cassettes(shared_data: Path) -> Any:
+    """Return the recorded exchanges of a file whose path ends as given."""
+
+    def find(archive: str, ending: str) -> list[Cassette]:
+        file = shared_data / "cassettes" / archive
+        if not file.exists():
+            pytest.skip(f"no recorded replies at {file}")
+        with tarfile.open(file) as packed:
+            name = next(name for name in packed.getnames() if name.endswith(ending))
+            recorded = yaml.safe_load(packed.extractfile(name).read())
+        return [_exchange(item) for item in recorded["interactions"]]
+
+    return find
+
+
+def _exchange(item: dict[str, Any]) -> Cassette:
+    body = item["response"]["body"]["string"]
+    data = body.encode() if isinstance(body, str) else body
+    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    headers = {name.lower(): values for name, values in item["response"]["headers"].items()}
+    sent = item["request"]["body"]
+    answer = Answer(data, headers["content-type"][0], item["response"]["status"]["code"])
+    return Cassette(item["request"]["uri"], json.loads(sent) if sent else None, answer)
