@@ -19,10 +19,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal import implicit
 from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.finisher import Finisher
 from otel_perfopt.signal.interception import Interception, intercept
 from otel_perfopt.signal.processor import PerfoptSpanProcessor
 from otel_perfopt.signal.telemetry_file import FOLDER, RotatingStream, TelemetryFileExporter, in_thread
-from otel_perfopt.signal.tracing import use_provider
+from otel_perfopt.signal.tracing import finish_with, use_provider
 
 FLUSH_LIMIT_S = 3.0
 EXPORT_EVERY_MS = 1000
@@ -45,7 +46,8 @@ class TelemetryPipeline:
         self._setting: Interception | None = None
         self._previous: Any = None
         self._handler: Callable[[int, FrameType | None], None] | None = None
-        self.processor = PerfoptSpanProcessor()
+        self.finisher = Finisher()
+        self.processor = PerfoptSpanProcessor(self.finisher)
         self.exporter: TelemetryFileExporter | None = None
 
     def start(self) -> None:
@@ -58,9 +60,10 @@ class TelemetryPipeline:
             self._own = TracerProvider(resource=Resource.create(_service(self._settings)))
             self._attach(self._own)
             use_provider(self._own)
+        finish_with(self.finisher)
         if self._given is None:
             self._setting = intercept(trace.set_tracer_provider, self._host_sets)  # type: ignore[arg-type]
-        atexit.register(self._at_exit)
+        self._exit_last()
         _at_multiprocessing_exit(self.flush)
         self._listen()
 
@@ -86,6 +89,8 @@ class TelemetryPipeline:
         if self._setting is not None:
             self._setting.undo()
         self._at_exit()
+        finish_with(None)
+        self.finisher.stop(FLUSH_LIMIT_S)
         self.processor.active = False
         for provider, processor in self._attached:
             _remove(provider, processor)
@@ -95,7 +100,7 @@ class TelemetryPipeline:
         use_provider(None)
 
     def _attach(self, provider: Any) -> None:
-        self._put_on(provider, self.processor)
+        self._put_first(provider)
         if self._settings.write_telemetry:
             folder = self._settings.home / FOLDER
             stream = RotatingStream(
@@ -113,6 +118,19 @@ class TelemetryPipeline:
     def _put_on(self, provider: Any, processor: SpanProcessor) -> None:
         provider.add_span_processor(processor)
         self._attached.append((provider, processor))
+
+    def _put_first(self, provider: Any) -> None:
+        """Put our processor before those that export: what it still has to end reaches them before they flush."""
+        self._put_on(provider, self.processor)
+        several, kept = _processors(provider)
+        if kept:
+            several._span_processors = (self.processor, *(item for item in kept if item is not self.processor))  # noqa: SLF001
+            self.processor.stands_beside(several)
+
+    def _exit_last(self) -> None:
+        """Have our work at exit done before that of any provider there is now: exit handlers run newest first."""
+        atexit.unregister(self._at_exit)
+        atexit.register(self._at_exit)
 
     def _host_sets(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Stand around `trace.set_tracer_provider`: the host's own provider takes the place of ours."""
@@ -138,7 +156,11 @@ class TelemetryPipeline:
             if not moved:
                 self._attach(provider)
             for processor in moved:
-                self._put_on(provider, processor)
+                if processor is self.processor:
+                    self._put_first(provider)
+                else:
+                    self._put_on(provider, processor)
+            self._exit_last()
             use_provider(None)
         except Exception as error:
             fault("tracer provider", error)
@@ -200,10 +222,16 @@ def _service(settings: AgentSettings) -> dict[str, str]:
 
 def _remove(provider: Any, processor: SpanProcessor) -> None:
     """Take a processor off a provider; the SDK has no call for it, so where it keeps them otherwise it stays, inactive."""
+    several, kept = _processors(provider)
+    if kept:
+        several._span_processors = tuple(item for item in kept if item is not processor)  # noqa: SLF001
+
+
+def _processors(provider: Any) -> tuple[Any, tuple[SpanProcessor, ...]]:
+    """Return what holds a provider's processors, and them; none where the SDK keeps them otherwise."""
     several = getattr(provider, "_active_span_processor", None)
     kept = getattr(several, "_span_processors", None)
-    if isinstance(kept, tuple):
-        several._span_processors = tuple(item for item in kept if item is not processor)  # type: ignore[union-attr]  # noqa: SLF001
+    return several, kept if isinstance(kept, tuple) else ()
 
 
 def _at_multiprocessing_exit(flush: Callable[[], None]) -> None:

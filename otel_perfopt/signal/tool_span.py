@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import ToolCall
 from otel_perfopt.signal.digest import content_digest, flow_values
 from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.late_description import UNDESCRIBED, described_later
 from otel_perfopt.signal.scope import INTERRUPTIONS
-from otel_perfopt.signal.tracing import end_span, may_record, start_span
+from otel_perfopt.signal.tracing import end_span, finisher, may_record, set_attributes, start_span
 
 MAX_FLOW_VALUES = 200
 MAX_FLOW_CHARS = 1 << 16
@@ -76,11 +78,28 @@ def parent_context(call: ToolCall) -> Context | None:
 
 
 def finish(span: Span, call: ToolCall, result: object) -> None:
-    """Describe arguments and result on the span and end it; never raises."""
+    """Describe arguments and result on the span and end it; never raises.
+
+    With a finisher both are only copied here, as they are now; digests are made by its thread.
+    """
     if span is INVALID_SPAN:
         return
-    describe(span, call, result)
-    end_span(span)
+    late = finisher()
+    if late is None:
+        describe(span, call, result)
+        end_span(span)
+        return
+    end_ns = time.time_ns()
+    if not span.is_recording():
+        end_span(span)
+        return
+    description = described_later(late, description_of, _arguments(call), result) if late.has_room() else None
+    if description is None:
+        late.undescribed += 1
+        set_attributes(span, {**UNDESCRIBED, **call.span_attributes})
+        end_span(span, None, end_ns)
+    else:
+        end_span(span, None, end_ns, description.with_attributes(call.span_attributes))
 
 
 def describe(span: Span, call: ToolCall, result: object) -> None:
@@ -116,8 +135,16 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
+def _arguments(call: ToolCall) -> object:
+    return call.arguments if call.arguments is not None else [list(call.args), dict(call.kwargs)]
+
+
 def _describe(span: Span, call: ToolCall, result: object) -> None:
-    arguments: object = call.arguments if call.arguments is not None else [list(call.args), dict(call.kwargs)]
+    span.set_attributes({**description_of(_arguments(call), result), **call.span_attributes})
+
+
+def description_of(arguments: object, result: object) -> dict[str, Any]:
+    """Return the attributes that tell a call's arguments and result from others."""
     inputs, _ = flow_values(arguments, MAX_FLOW_VALUES)
     outputs, truncated = _outputs(result)
     text = result if isinstance(result, str) else _as_text(result)
@@ -132,8 +159,7 @@ def _describe(span: Span, call: ToolCall, result: object) -> None:
     if _capture_content:
         attributes[c.GEN_AI_TOOL_CALL_ARGUMENTS] = _as_text(arguments)[:MAX_CONTENT_CHARS]
         attributes[c.GEN_AI_TOOL_CALL_RESULT] = text[:MAX_CONTENT_CHARS]
-    attributes.update(call.span_attributes)
-    span.set_attributes(attributes)
+    return attributes
 
 
 def _outputs(result: object) -> tuple[frozenset[str], bool]:

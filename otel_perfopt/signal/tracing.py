@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any
@@ -14,8 +15,10 @@ from opentelemetry.trace import INVALID_SPAN, ProxyTracer, Span, SpanKind, Statu
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.finisher import Describe, Finisher
 
 _tracer: Tracer | None = None
+_finisher: Finisher | None = None
 _first_use: Callable[[], None] | None = None
 _preparing = threading.RLock()
 # Set while preparing, so that what prepares may itself ask for a tracer.
@@ -27,6 +30,17 @@ def use_provider(provider: TracerProvider | None) -> None:
     """Make spans with `provider`; None means the global one, whatever it is when a span starts."""
     global _tracer  # noqa: PLW0603 - one tracer a process, as in every instrumentation
     _tracer = None if provider is None else provider.get_tracer(c.INSTRUMENTATION_SCOPE)
+
+
+def finish_with(finisher: Finisher | None) -> None:
+    """Have spans of this package described and ended by `finisher`; None means at once, by whoever ends them."""
+    global _finisher  # noqa: PLW0603 - see above
+    _finisher = finisher
+
+
+def finisher() -> Finisher | None:
+    """Return who ends the spans of this package later, or None where they are ended at once."""
+    return None if _finisher is None or _finisher.at_once else _finisher
 
 
 def on_first_use(prepare: Callable[[], None] | None) -> None:
@@ -97,13 +111,24 @@ def start_span(
         return INVALID_SPAN
 
 
-def end_span(span: Span, error: BaseException | None = None, end_ns: int | None = None) -> None:
-    """End `span`, with `error` recorded on it."""
+def end_span(
+    span: Span, error: BaseException | None = None, end_ns: int | None = None, describe: Describe | None = None
+) -> None:
+    """End `span` as of now or `end_ns`, with `error` recorded on it; with a finisher the rest is done by its thread.
+
+    `describe` sets what else is to be said of the span.
+    """
     if span is INVALID_SPAN:
         return
     try:
-        if error is not None and span.is_recording():
+        recording = span.is_recording()
+        if error is not None and recording:
             _record(span, error)
+        late = finisher()
+        if recording and late is not None and late.end(span, end_ns or time.time_ns(), describe):
+            return
+        if recording and describe is not None:
+            describe(span)
         span.end(end_ns)
     except Exception as own:
         fault("span end", own)
