@@ -19,7 +19,8 @@ from otel_perfopt.execution.model import (
 from otel_perfopt.execution.requests import requests_of
 from otel_perfopt.execution.run_facts import arms_of, evaluations_of, outcome_of, stated
 from otel_perfopt.execution.run_split import has_lost_parent, kinds_of, split_runs
-from otel_perfopt.execution.span_kind import is_agent, name_of, text
+from otel_perfopt.execution.span_kind import is_agent, is_workflow, name_of, text
+from otel_perfopt.execution.told_once import told_once
 from otel_perfopt.execution.trace_tree import TraceTree, trace_tree
 from otel_perfopt.execution.usage import counted_cost, counted_usage
 from otel_perfopt.signal.record import Attributes, SpanRecord
@@ -61,7 +62,7 @@ class _Trace:
     @classmethod
     def of(cls, spans: Iterable[SpanRecord]) -> _Trace:
         tree = trace_tree(spans)
-        kinds = kinds_of(tree)
+        tree, kinds = told_once(tree, kinds_of(tree))
         return cls(
             tree=tree,
             kinds=kinds,
@@ -155,8 +156,9 @@ def _agents(tree: TraceTree) -> dict[str, str]:
     agents: dict[str, str] = {}
     for span_id in tree.order:
         span, parent = tree.spans[span_id], tree.parents[span_id]
-        named = text(span.attributes, c.GEN_AI_AGENT_NAME) or (span.name if is_agent(span) else "")
-        agents[span_id] = named or (agents[parent] if parent is not None else "")
+        above = agents[parent] if parent is not None else ""
+        its_own = is_agent(span) or (is_workflow(span) and not above)
+        agents[span_id] = text(span.attributes, c.GEN_AI_AGENT_NAME) or (span.name if its_own else above)
     return agents
 
 

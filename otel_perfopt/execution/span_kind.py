@@ -18,13 +18,14 @@ KINDS_BY_OPERATION = {
     c.OPERATION_PLAN: StepKind.THINKING,
 }
 
-AGENT_OPERATIONS = frozenset({c.OPERATION_INVOKE_AGENT, c.OPERATION_INVOKE_WORKFLOW, c.OPERATION_CREATE_AGENT})
+# What runs something, and so is a command where nothing encloses it; making an agent runs nothing.
+RUNNING_OPERATIONS = frozenset({c.OPERATION_INVOKE_AGENT, c.OPERATION_INVOKE_WORKFLOW})
 
 _NAMES_BY_KIND = {
     StepKind.COMMAND: (c.COMMAND_NAME, c.GEN_AI_AGENT_NAME),
     StepKind.INFERENCE: (c.GEN_AI_REQUEST_MODEL, c.GEN_AI_RESPONSE_MODEL),
     StepKind.TOOL: (c.GEN_AI_TOOL_NAME,),
-    StepKind.RETRIEVAL: (c.GEN_AI_TOOL_NAME,),
+    StepKind.RETRIEVAL: (c.GEN_AI_TOOL_NAME, c.GEN_AI_DATA_SOURCE_ID, c.GEN_AI_REQUEST_MODEL),
     StepKind.MODULE_LOAD: (c.MODULE_NAME,),
     StepKind.OTHER: (c.GEN_AI_AGENT_NAME,),
 }
@@ -40,8 +41,13 @@ def text(attributes: Attributes, *names: str) -> str:
 
 
 def is_agent(span: SpanRecord) -> bool:
-    """Tell whether the span is an agent's or workflow's own, by its operation."""
-    return text(span.attributes, c.GEN_AI_OPERATION_NAME) in AGENT_OPERATIONS
+    """Tell whether the span is a run of an agent's own, by its operation; a workflow or chain is a part of one."""
+    return text(span.attributes, c.GEN_AI_OPERATION_NAME) == c.OPERATION_INVOKE_AGENT
+
+
+def is_workflow(span: SpanRecord) -> bool:
+    """Tell whether the span is a workflow's or a chain's, by its operation."""
+    return text(span.attributes, c.GEN_AI_OPERATION_NAME) == c.OPERATION_INVOKE_WORKFLOW
 
 
 def kind_of(span: SpanRecord, *, inside_command: bool) -> StepKind:
@@ -50,7 +56,7 @@ def kind_of(span: SpanRecord, *, inside_command: bool) -> StepKind:
     if stated is not None:
         return stated
     operation = text(span.attributes, c.GEN_AI_OPERATION_NAME)
-    if operation in AGENT_OPERATIONS:
+    if operation in RUNNING_OPERATIONS:
         return StepKind.OTHER if inside_command else StepKind.COMMAND
     return KINDS_BY_OPERATION.get(operation, StepKind.OTHER)
 
