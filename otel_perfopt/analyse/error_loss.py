@@ -101,7 +101,7 @@ class ErrorLoss:
         """Return up to two findings a target: its errors, and its storms."""
         found = []
         for target, failing in self._targets.rows.items():
-            share = self._units.ratio(target, "time", seed=self._seed)
+            share = self._units.time_share(target, "time", seed=self._seed)
             rate = wilson(failing.errors, failing.calls)
             often = rate is not None and rate.low >= MIN_RATE
             costly = share is not None and share.estimate >= MIN_TIME_SHARE
@@ -131,7 +131,7 @@ class ErrorLoss:
         )
 
     def _storm(self, target: Target, failing: _Failing) -> Finding:
-        share = self._units.ratio(("storm", target), "time", seed=self._seed)
+        share = self._units.time_share(("storm", target), "time", seed=self._seed)
         took = f", taking {seconds(failing.storm_ns / 1e9)} together" if failing.storm_ns else ""
         return Finding(
             kind="retry_storm",

@@ -66,7 +66,7 @@ class NPlusOne:
         """Return one finding a tool."""
         found = []
         for name, tool in self._tools.rows.items():
-            share = self._units.ratio(name, "", seed=self._seed)
+            share = self._units.time_share(name, "", seed=self._seed)
             much = tool.in_streaks >= MIN_CALL_SHARE * tool.calls
             costly = share is not None and share.estimate >= MIN_TIME_SHARE
             if tool.streaks >= MIN_STREAKS and (much or costly):

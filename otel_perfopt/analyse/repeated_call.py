@@ -80,7 +80,7 @@ class RepeatedCall:
         return found
 
     def _finding(self, name: str, tool: _Tool, share: Interval) -> Finding:
-        time = self._units.ratio(name, "", seed=self._seed)
+        time = self._units.time_share(name, "", seed=self._seed)
         took = f", taking {seconds(tool.spent_s)}" if time is not None else ""
         compared, false = self._cache.compared(name)
         safe = self._cache.trustworthy(name)

@@ -64,6 +64,10 @@ class Units:
             return None
         return ratio_interval(parts, wholes, seed=seed, level=level)
 
+    def time_share(self, part: Column, whole: Column, *, seed: int = 0) -> Interval | None:
+        """Return `ratio`; None where the part took no time at all, since then its runs have no clock."""
+        return self.ratio(part, whole, seed=seed) if self.total(part) > 0 else None
+
 
 class _Sums:
     def __init__(self) -> None:

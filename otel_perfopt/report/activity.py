@@ -37,6 +37,8 @@ def repetition(analysis: Analysis) -> Section | None:
     repeated = f"{count(value.repeats)} of {count(value.read_calls)} read-only calls ({share(value.repeat_share)})"
     safe = f"{count(value.safe_repeats)} of them with no write in between"
     sentences = [f"{repeated} repeat an earlier one of their conversation; {safe}."]
+    if not value.read_calls:
+        sentences = ["No call is known to be read-only, so nothing can be said of repeats."]
     if value.reads:
         again = f"{count(value.rereads)} of {count(value.reads)} reads of a named resource"
         sentences.append(f"{again} ({share(value.reread_share)}) visit one that was read before.")

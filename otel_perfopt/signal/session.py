@@ -67,7 +67,7 @@ class Session:
         handler = self._handlers.get(kind) if isinstance(kind, str) else None
         if handler is not None:
             return handler(record, line)
-        if kind not in _IGNORED:
+        if not isinstance(kind, str) or kind not in _IGNORED:
             self._report_once(f"unknown_record {kind!r}"[:80], line, f"lines of type {kind!r} are not understood")
         return None
 
