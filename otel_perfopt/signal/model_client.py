@@ -179,7 +179,7 @@ def _receive(client: ModelClient, call: ModelCall, result: Any, observed: Callab
     """Take a result: a reply, a stream, or a raw response that holds one of them (and keeps what it parsed)."""
     try:
         if hasattr(result, "http_response") and hasattr(result, "parse"):
-            result = result.parse() if type(result).__name__ == "LegacyAPIResponse" else None
+            result = _parsed(result)
         iterator = getattr(result, "_iterator", None)
         if iterator is not None:
             # The stream stays the client's own object.
@@ -189,6 +189,22 @@ def _receive(client: ModelClient, call: ModelCall, result: Any, observed: Callab
     except Exception as error:
         fault(f"{client.name} reply", error)
         call.end(None)
+
+
+def _parsed(response: Any) -> Any:
+    """Return what a raw response holds, as its user will get it again; None where its body has not been read yet."""
+    read = type(response).__name__ == "LegacyAPIResponse" or getattr(response, "_is_sse_stream", False)
+    if not (read or getattr(response.http_response, "is_stream_consumed", False)):
+        return None
+    parsed = response.parse()
+    if not isinstance(parsed, Coroutine):
+        return parsed
+    try:
+        parsed.send(None)  # nothing is left to wait for
+    except StopIteration as done:
+        return done.value
+    parsed.close()
+    return None
 
 
 def _observed(iterator: Iterator[Any], feed: _Feed) -> Iterator[Any]:
