@@ -16,14 +16,16 @@ from otel_perfopt.report.standing import relative_change
 from otel_perfopt.report.wording import UNKNOWN, seconds, share_interval
 from otel_perfopt.verify.verdict import Unit
 
-_COLUMNS = ("policy", "state", "metric", "current", "target", "measured", "change (interval)", "predicted saving")
+_COLUMNS = ("policy", "current", "target", "measured", "change")
 
 
 def improvement_table(
     proposals: Sequence[Proposal], statuses: Mapping[str, PolicyStatus], standings: Mapping[str, Standing]
 ) -> Table:
     """Return one row a proposal: the goal metric's mean in baseline, what the goal asks, the mean in treatment."""
-    table = Table(*_COLUMNS, title="Current, target and measured", title_justify="left", header_style="bold")
+    table = Table(title="Current, target and measured", title_justify="left", header_style="bold", show_lines=True)
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name in {"policy", "change"} else "right", overflow="fold")
     for proposal in proposals:
         table.add_row(*(Text(cell) for cell in _row(proposal, statuses[proposal.name], standings.get(proposal.name))))
     return table
@@ -31,13 +33,13 @@ def improvement_table(
 
 def proposal_table(proposals: Sequence[Proposal]) -> Table:
     """Return one row a proposal: what it would do, where, and what that is predicted to save."""
-    table = Table("proposed policy", "does", "where", "predicted saving", "risk", header_style="bold")
+    table = Table("proposed policy", "does", "where", "predicted saving", header_style="bold")
     for proposal in proposals:
         match = proposal.policy.spec.match
         where = ", ".join((*match.command, *match.tool))
         kind = proposal.policy.spec.optimize.type
         saving = f"{share_interval(proposal.predicted)} of {proposal.metric}"
-        table.add_row(*(Text(cell) for cell in (proposal.name, kind, where, saving, proposal.risk)))
+        table.add_row(*(Text(cell) for cell in (proposal.name, kind, where, saving)))
     return table
 
 
@@ -49,15 +51,13 @@ def _row(proposal: Proposal, status: PolicyStatus, standing: Standing | None) ->
     target = current * (1 - goal.improve.value) if current is not None and not goal.improve.absolute else None
     result = next((metric for metric in verdict.metrics if metric.role == "goal"), None) if verdict else None
     write = seconds if goal.metric == "latency" else _number
+    change = relative_change(result) if result else UNKNOWN
     return (
-        proposal.name,
-        status.state.stage or str(status.state.state),
-        goal.metric,
+        f"{proposal.name}\n{status.state.stage or status.state.state}, {goal.metric}",
         write(current),
         write(target),
         write(measured),
-        relative_change(result) if result else UNKNOWN,
-        share_interval(proposal.predicted),
+        f"{change}\npredicted: {share_interval(proposal.predicted)} less",
     )
 
 

@@ -19,6 +19,7 @@ from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.report.ledger import ledger_table
 
 _STEADY_HZ = 4
+_TOLD = frozenset({"approve", "reject", "expose", "promote", "rollback"})
 
 
 class Screen:
@@ -57,8 +58,10 @@ class Screen:
             self.console.print(Text(f"  {step.reason}", style="dim"))
 
     def ledger(self, entries: Sequence[LedgerEntry]) -> None:
-        """Print what the ledger says."""
-        self.console.print(ledger_table(entries))
+        """Print who let what happen, and what happened by itself, out of all that the ledger says."""
+        told = [entry for entry in entries if entry.event in _TOLD]
+        self.console.print(ledger_table(told))
+        self.say(f"{len(told)} of {len(entries)} entries: approvals, exposures, promotions, roll-backs.", "dim")
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -13,17 +13,18 @@ from otel_perfopt.report.wording import clock
 
 def ledger_table(entries: Sequence[LedgerEntry]) -> Table:
     """Return the entries as a table, oldest first."""
-    table = Table("#", "time", "policy", "event", "change", "by", "why", header_style="bold", border_style="dim")
+    table = Table(header_style="bold", border_style="dim")
+    for name in ("#", "time (UTC)", "policy", "what", "by"):
+        table.add_column(name, overflow="fold")
+    table.add_column("why", overflow="fold", ratio=1)
     for entry in entries:
-        change = f"{entry.from_state} → {entry.to_state}" if entry.to_state else entry.details.get("gate", "")
-        cells = (
-            str(entry.sequence),
-            clock(entry.time_ns),
-            entry.policy,
-            entry.event,
-            change,
-            entry.actor,
-            entry.reason,
-        )
-        table.add_row(*(Text(str(cell)) for cell in cells))
+        cells = (str(entry.sequence), clock(entry.time_ns), entry.policy, _what(entry), entry.actor, entry.reason)
+        table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+def _what(entry: LedgerEntry) -> str:
+    if entry.to_state:
+        return f"{entry.from_state} → {entry.to_state}"
+    gate = entry.details.get("gate")
+    return f"{entry.event} {gate}" if gate else entry.event
