@@ -30,6 +30,7 @@ class Counts:
     """How much there was; `timed_runs` are those whose source has a clock, the only ones with durations.
 
     `unfinished_runs` are in no other number: their command still ran, or its process died.
+    `unknown_effects` counts tool calls of which nobody said whether they only read.
     """
 
     runs: int = 0
@@ -41,6 +42,7 @@ class Counts:
     inferences: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
+    unknown_effects: int = 0
     run_time_s: float | None = None
 
 

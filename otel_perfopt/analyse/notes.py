@@ -8,6 +8,7 @@ from otel_perfopt.analyse.analysis import Counts, UsageRow
 from otel_perfopt.analyse.units import MIN_UNITS
 
 MANY_ESTIMATED = 0.2
+MOSTLY = 0.5
 MIN_CALLS = 20
 FAR_ABOVE = 10.0
 
@@ -17,6 +18,11 @@ def notes_of(counts: Counts, tools: Sequence[UsageRow], models: Sequence[UsageRo
     notes = []
     if counts.unfinished_runs:
         notes.append(f"{counts.unfinished_runs:,} runs are left out: they have not finished, or their process died.")
+    if counts.unknown_effects > MOSTLY * counts.tool_calls:
+        notes.append(
+            f"Of {counts.unknown_effects:,} of {counts.tool_calls:,} tool calls nobody said whether they only read, so "
+            "nothing is proposed for them; say it where the agent runs: perfopt run --effects 'get_*=read' …"
+        )
     if counts.timed_runs < counts.runs:
         without = counts.runs - counts.timed_runs
         notes.append(f"{without:,} of {counts.runs:,} runs have no clock: they count, but say nothing about time.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_perfopt.analyse.analysis import Counts, InputTally
-from otel_perfopt.execution.model import NO_TOKENS, Execution, Outcome, StepKind, TokenUsage
+from otel_perfopt.execution.model import NO_TOKENS, Execution, Outcome, StepKind, TokenUsage, ToolEffects
 from otel_perfopt.signal.source import ReadTally
 
 
@@ -12,7 +12,7 @@ class Totals:
 
     def __init__(self) -> None:
         self._runs = self._timed = self._failed = self._interrupted = 0
-        self._inferences = self._tool_calls = self._tool_errors = 0
+        self._inferences = self._tool_calls = self._tool_errors = self._unknown_effects = 0
         self._conversations: set[int] = set()
         self._seconds = 0.0
         self._first: int | None = None
@@ -31,6 +31,7 @@ class Totals:
             if step.kind in (StepKind.TOOL, StepKind.RETRIEVAL):
                 self._tool_calls += 1
                 self._tool_errors += step.error_type is not None
+                self._unknown_effects += step.effects is ToolEffects.UNKNOWN
         self.tokens = self.tokens + execution.tokens
         cost = run_cost_usd(execution)
         if cost is not None:
@@ -56,6 +57,7 @@ class Totals:
             inferences=self._inferences,
             tool_calls=self._tool_calls,
             tool_errors=self._tool_errors,
+            unknown_effects=self._unknown_effects,
             run_time_s=self._seconds if self._timed else None,
         )
 

@@ -6,7 +6,18 @@ from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.report import charts
 from otel_perfopt.report.section import Card, Entry, Section, Table
-from otel_perfopt.report.wording import UNKNOWN, count, dollars, effect, factor, moment, seconds, share, share_interval
+from otel_perfopt.report.wording import (
+    UNKNOWN,
+    count,
+    counted,
+    dollars,
+    effect,
+    factor,
+    moment,
+    seconds,
+    share,
+    share_interval,
+)
 
 _MOST_PROBLEMS = 20
 _MOST_PLACES = 3
@@ -16,7 +27,7 @@ def overview(analysis: Analysis) -> Section:
     """How much there was, and the numbers to see at a glance."""
     counts, tally = analysis.counts, analysis.tally
     start, end = analysis.window_ns or (None, None)
-    read = f"{count(tally.files)} files, {count(tally.lines)} lines, {count(tally.spans)} spans"
+    read = ", ".join(counted(*pair) for pair in ((tally.files, "file"), (tally.lines, "line"), (tally.spans, "span")))
     when = f" from {moment(start)} to {moment(end)} UTC" if analysis.window_ns else ""
     cards = (
         Card("runs", count(counts.runs), f"{count(counts.failed_runs)} failed"),

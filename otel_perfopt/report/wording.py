@@ -38,6 +38,11 @@ def count(value: float | None) -> str:
     return f"{value / 1e9:.1f}G"
 
 
+def counted(value: float, what: str) -> str:
+    """Write a count with what it counts, e.g. `1 file`, `3,546 lines`."""
+    return f"{count(value)} {what}{'' if value == 1 else 's'}"
+
+
 def share(value: float | None) -> str:
     """Write a share of one as per cent, e.g. `0.04 %`, `3.2 %`, `56 %`."""
     if value is None:
