@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests"]
@@ -27,3 +29,19 @@ def bare(session: nox.Session) -> None:
     session.install(".")
     session.run("python", "-c", "import otel_perfopt; otel_perfopt.instrument()")
     session.run("perfopt", "status", success_codes=[2])
+
+
+@nox.session
+def families(session: nox.Session) -> None:
+    """Hold that every family of GenAI instrumentations is understood: real packages, recorded replies, no network.
+
+    Families share names of modules and entry points, so each gets an environment of its own.
+    """
+    session.install("-e", ".[test]", "vcrpy")
+    prepared = Path(session.cache_dir, "families").resolve()
+    for requirements in sorted(Path("tests/dialect/requirements").glob("o*.txt")):
+        python = prepared / requirements.stem / "bin" / "python"
+        if not python.exists():
+            session.run("python", "-m", "venv", str(python.parent.parent))
+        session.run(str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements), external=True)
+    session.run("pytest", "tests/dialect", *session.posargs, env={"PERFOPT_FAMILIES": str(prepared)})
