@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
@@ -14,12 +14,17 @@ from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal import discovery, implicit, model_calls, tool_calls, tool_span, tools, tracing
 from otel_perfopt.signal.command_span import around_command
 from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.framework_tool import release_framework_tools
 from otel_perfopt.signal.integrations import INTEGRATIONS, Integration
 from otel_perfopt.signal.interception import Interception, intercept
 from otel_perfopt.signal.taken_over import proxied, release_tool, take_tool
 from otel_perfopt.signal.targets import Target, Targets
 from otel_perfopt.signal.tool_calls import around_tool
 from otel_perfopt.signal.trampoline import kind_of
+
+if TYPE_CHECKING:
+    from otel_perfopt.measure.metering import Metering
+    from otel_perfopt.signal.provider import TelemetryPipeline
 
 _FIELDS = {field.name for field in dataclasses.fields(AgentSettings)}
 
@@ -28,11 +33,13 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
     """`instrument()` once, `uninstrument()` takes everything back; neither raises.
 
     Options are the fields of `AgentSettings` (`home`, `tools`, `commands`, `effects`, …), which win over
-    the environment; `settings` replaces both. `tracer_provider` is used instead of the global one.
+    the environment; `settings` replaces both. `tracer_provider` and `meter_provider` are used instead of
+    the global ones.
     With `lazy`, providers and threads are set up at the first span and not before.
     """
 
     _undo: list[Callable[[], object]]
+    _metering: Metering | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return nothing: it works beside any library, and imports none for its sake."""
@@ -43,7 +50,8 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         try:
             settings = _settings(kwargs)
             if settings.enabled:
-                self._set_up(settings, kwargs.get("tracer_provider"), lazy=bool(kwargs.get("lazy")))
+                providers = kwargs.get("tracer_provider"), kwargs.get("meter_provider")
+                self._set_up(settings, *providers, lazy=bool(kwargs.get("lazy")))
         except Exception as error:
             fault("instrument", error)
 
@@ -52,34 +60,38 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         for step in reversed(undo):
             _attempt(step)
 
-    def _set_up(self, settings: AgentSettings, provider: Any, *, lazy: bool) -> None:
+    def _set_up(self, settings: AgentSettings, provider: Any, meter_provider: Any, *, lazy: bool) -> None:
         tool_span.capture_content(settings.capture_content)
         tools.declare_effects(settings.effects)
         implicit.use(implicit.ImplicitCommands(settings.idle_s))
         self._undo.append(implicit.commands().close_all)
         self._undo.append(model_calls.forget_conversations)
+        self._undo.append(release_framework_tools)
         self._start_integrations()
         self._start_targets(settings.commands, self._take_command)
         self._start_targets(settings.tools, self._take_tool)
         if settings.discover_tools:
             discovery.discover(self._taken)
         self._undo.append(discovery.stop)
-        prepare = _once(lambda: self._activate(settings, provider))
+        prepare = _once(lambda: self._activate(settings, provider, meter_provider))
         if lazy:
             tracing.on_first_use(prepare)
             self._undo.append(lambda: tracing.on_first_use(None))
         else:
             prepare()
 
-    def _activate(self, settings: AgentSettings, provider: Any) -> None:
+    def _activate(self, settings: AgentSettings, provider: Any, meter_provider: Any) -> None:
         """Set up what costs something: the SDK's processors and the runtime that follows the snapshot."""
         try:
             from otel_perfopt.signal.provider import TelemetryPipeline  # noqa: PLC0415 - the SDK comes with it
 
             pipeline = TelemetryPipeline(settings, provider)
+            self._undo.append(self._stop_metering)
             self._undo.append(pipeline.stop)
             pipeline.start()
             discovery.before_discovery(pipeline.settle)
+            if settings.metrics:
+                self._start_metering(settings, pipeline, meter_provider)
         except Exception as error:
             fault("telemetry", error)
         try:
@@ -91,6 +103,20 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             self._undo.append(lambda: tool_calls.set_interceptor(None))
         except Exception as error:
             fault("runtime", error)
+
+    def _start_metering(self, settings: AgentSettings, pipeline: TelemetryPipeline, provider: Any) -> None:
+        try:
+            from otel_perfopt.measure.metering import Metering  # noqa: PLC0415 - a fault in it must leave the spans
+
+            self._metering = Metering(settings, pipeline.finisher, pipeline.resource, provider)
+            self._metering.start()
+        except Exception as error:
+            fault("metrics", error)
+
+    def _stop_metering(self) -> None:
+        metering, self._metering = self._metering, None
+        if metering is not None:
+            metering.stop()
 
     def _start_integrations(self) -> None:
         import wrapt  # noqa: PLC0415 - post-import hooks
@@ -198,8 +224,9 @@ def _settings(options: dict[str, Any]) -> AgentSettings:
     for name in ("tools", "commands", "effects"):
         if name in changes:
             changes[name] = (changes[name],) if isinstance(changes[name], str) else tuple(changes[name])
-    if "home" in changes:
-        changes["home"] = Path(changes["home"])
+    for name in ("home", "prices"):
+        if changes.get(name):
+            changes[name] = Path(changes[name])
     return dataclasses.replace(settings, **changes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from otel_perfopt.signal import anthropic_messages, openai_chat, openai_responses
+from otel_perfopt.signal import anthropic_messages, openai_agents, openai_chat, openai_responses
 from otel_perfopt.signal.interception import Interception
 
 
@@ -22,4 +22,5 @@ INTEGRATIONS = (
     Integration("openai chat", openai_chat.MODULES, openai_chat.instrument_module),
     Integration("openai responses", openai_responses.MODULES, openai_responses.instrument_module),
     Integration("anthropic", anthropic_messages.MODULES, anthropic_messages.instrument_module),
+    Integration("openai agents", openai_agents.MODULES, openai_agents.instrument_module),
 )

@@ -9,6 +9,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+from opentelemetry import context as context_api
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
@@ -46,6 +47,10 @@ class Scope:
         self._context = context_with(span)
         self._token: Token[Context] | None = None
         self._run_token: Token[RunContext | None] | None = None
+
+    def carry(self, key: str, value: object) -> None:
+        """Have `value` in the context, under `key`, wherever the span is current."""
+        self._context = context_api.set_value(key, value, self._context)
 
     def resume(self) -> None:
         """Make the span, and the run, current."""

@@ -26,7 +26,8 @@ class Tool:
     """A function that the agent uses as a tool.
 
     `function` goes the plain way. `names` are its positional parameters; where it is a method, the
-    first one is the object, kept weakly in `owner` once it is known.
+    first one is the object, kept weakly in `owner` once it is known. `injected` are parameters that a
+    framework fills in: no arguments of the model's.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Tool:
     extra: str = ""
     method: bool = False
     owner: weakref.ref[Any] | None = None
+    injected: frozenset[str] = frozenset()
     inside: ContextVar[bool] = field(default_factory=lambda: ContextVar("otel_perfopt_inside_tool", default=False))
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -54,6 +56,8 @@ class Tool:
             named[self.extra] = args[len(names) :]
         if kwargs:
             named.update(kwargs)
+        for name in self.injected:
+            named.pop(name, None)
         return named
 
     def template(self) -> ToolCall | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib
 import json
 import tarfile
 import threading
@@ -23,6 +24,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_perfopt.signal import discovery, implicit, model_calls, tool_calls, tracing
 from otel_perfopt.signal.faults import faults
+from otel_perfopt.signal.framework_tool import release_framework_tools
 from otel_perfopt.signal.processor import PerfoptSpanProcessor
 from otel_perfopt.signal.tools import _tools
 
@@ -187,3 +189,71 @@ def _exchange(item: dict[str, Any]) -> Cassette:
     sent = item["request"]["body"]
     answer = Answer(data, headers["content-type"][0], item["response"]["status"]["code"])
     return Cassette(item["request"]["uri"], json.loads(sent) if sent else None, answer)
+
+
+@pytest.fixture(scope="session")
+def model_url() -> Iterator[str]:
+    """A model that asks for the tools its user names (`call lookup {"key": 1}; store {}`), then answers."""
+    from tests.instrument.conftest import ModelHandler, ModelServer  # noqa: PLC0415 - it needs the openai package
+
+    class Closing(ModelHandler):
+        # Frameworks keep clients that nobody can close once their event loop is gone: keep no connection.
+        protocol_version = "HTTP/1.0"
+
+    server = ModelServer(("127.0.0.1", 0), Closing)
+    server.requests = []
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@pytest.fixture
+def instrumented(spans: Recorded) -> Iterator[Any]:
+    """Call it with integrations: their modules, imported here, are taken over until the test ends."""
+    done: list[Any] = []
+
+    def take(*integrations: Any) -> None:
+        for integration in integrations:
+            for name in integration.MODULES:
+                try:
+                    module = importlib.import_module(name)
+                except ImportError:
+                    continue
+                done.extend(integration.instrument_module(module))
+
+    yield take
+    for interception in reversed(done):
+        interception.undo()
+    release_framework_tools()
+
+
+class Watching:
+    """An interceptor that lets every call through and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.replies: list[list[tuple[str, Any]]] = []
+        self.known: list[str] = []
+
+    def around_tool(self, call: Any, execute: Any) -> Any:
+        self.calls.append(call)
+        return execute(call)
+
+    async def around_tool_async(self, call: Any, execute: Any) -> Any:
+        self.calls.append(call)
+        return await execute(call)
+
+    def on_reply(self, run: Any, requests: Any, functions: Any) -> None:
+        self.replies.append([(request.name, dict(request.arguments)) for request in requests])
+        self.known = sorted(functions)
+
+
+@pytest.fixture
+def watching() -> Watching:
+    """Such an interceptor, in force."""
+    interceptor = Watching()
+    tool_calls.set_interceptor(interceptor)
+    return interceptor
