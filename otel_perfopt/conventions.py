@@ -132,4 +132,43 @@ BREAKER_STATE: Final = "perfopt.breaker.state"
 POLICY_FAULTS: Final = "faults"  # exceptions of this package while it acted for the policy
 FAULTS: Final = "perfopt.faults"  # the same where no one policy can be named
 
+# Waste and the critical path of one run, on the command's span (seconds and shares), so that traces can be searched.
+WASTED_TOOL_TIME: Final = "perfopt.waste.tool_time"  # of read calls that gave the same again for the same arguments
+REPEATED_CALLS: Final = "perfopt.waste.repeated_calls"
+RESENT_SHARE: Final = "perfopt.context.resent_share"
+PARALLELISM_REACHED: Final = "perfopt.parallelism.reached"  # busy over elapsed time of tools and model calls
+PARALLELISM_POSSIBLE: Final = "perfopt.parallelism.possible"  # the same with reads of one reply made together
+CRITICAL_PATH_INFERENCE: Final = "perfopt.critical_path.inference_time"
+CRITICAL_PATH_TOOL: Final = "perfopt.critical_path.tool_time"
+CRITICAL_PATH_TOP: Final = "perfopt.critical_path.top"  # the step with most time on it, as "tool read_file"
+
+# --- Metrics: name and unit, by the house rules of the semantic conventions ---------------------
+METRIC_COMMAND_DURATION: Final = ("perfopt.command.duration", "s")
+METRIC_INFERENCE_DURATION: Final = ("perfopt.inference.duration", "s")
+METRIC_THINKING_DURATION: Final = ("perfopt.thinking.duration", "s")
+METRIC_TOOL_DURATION: Final = ("perfopt.tool.duration", "s")
+METRIC_MODULE_DURATION: Final = ("perfopt.module.duration", "s")
+METRIC_FIRST_TOKEN: Final = ("perfopt.inference.time_to_first_token", "s")
+METRIC_TOKENS: Final = ("perfopt.tokens", "{token}")
+METRIC_COST: Final = ("perfopt.cost", "USD")
+METRIC_COMMAND_COST: Final = ("perfopt.command.cost", "USD")
+METRIC_CONTEXT_TOKENS: Final = ("perfopt.context.tokens", "{token}")
+METRIC_CONTEXT_USE: Final = ("perfopt.context.utilization", "1")
+METRIC_RESENT_SHARE: Final = ("perfopt.command.resent_share", "1")
+METRIC_PARALLELISM_REACHED: Final = ("perfopt.command.parallelism.reached", "1")
+METRIC_PARALLELISM_POSSIBLE: Final = ("perfopt.command.parallelism.possible", "1")
+METRIC_MEMORY: Final = ("perfopt.command.memory.rss", "By")
+METRIC_GC_PAUSE: Final = ("perfopt.command.gc.pause", "s")
+METRIC_WASTED_TOOL_TIME: Final = ("perfopt.command.wasted_tool_time", "s")
+METRIC_ERRORS: Final = ("perfopt.errors", "{error}")
+METRIC_ERROR_TIME: Final = ("perfopt.errors.time", "s")
+METRIC_ERROR_COST: Final = ("perfopt.errors.cost", "USD")
+METRIC_SATISFACTION: Final = ("perfopt.satisfaction", "1")
+METRIC_OVERHEAD: Final = ("perfopt.overhead.time", "s")  # CPU time of our own thread
+METRIC_FAULTS: Final = ("perfopt.faults", "{fault}")
+METRIC_DROPPED: Final = ("perfopt.spans.dropped", "{span}")
+METRIC_UNDESCRIBED: Final = ("perfopt.spans.undescribed", "{span}")
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a kind of token
+FAULT_KIND: Final = "perfopt.fault.kind"
+
 INSTRUMENTATION_SCOPE: Final = "otel_perfopt"

@@ -22,6 +22,10 @@ class AgentSettings:
     into spans (off, as the conventions ask). `discover_tools` takes the functions that a model call's
     `tools` name as the tools. Telemetry files are rotated at `telemetry_file_bytes` and the oldest
     removed past `telemetry_total_bytes`. A command nobody declared ends after `idle_s` without a call.
+
+    Live `metrics` go to the host's meter provider and, where telemetry is written and unless
+    `write_metrics` is off, to files in `metrics` under `home`, a line a minute. `prices` is a price
+    table of one's own; `windows` gives context sizes in tokens where spans do not (`glob=200000`).
     """
 
     home: Path = Path(".perfopt")
@@ -37,6 +41,10 @@ class AgentSettings:
     telemetry_file_bytes: int = 32 << 20
     telemetry_total_bytes: int = 512 << 20
     idle_s: float = 300.0
+    metrics: bool = True
+    write_metrics: bool = True
+    prices: Path | None = None
+    windows: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AgentSettings:
@@ -56,11 +64,24 @@ class AgentSettings:
             telemetry_file_bytes=int(_number(source, "PERFOPT_TELEMETRY_FILE_BYTES", 32 << 20)),
             telemetry_total_bytes=int(_number(source, "PERFOPT_TELEMETRY_TOTAL_BYTES", 512 << 20)),
             idle_s=_number(source, "PERFOPT_IDLE_S", 300.0),
+            metrics=_unless_off(source, "PERFOPT_METRICS"),
+            write_metrics=_unless_off(source, "PERFOPT_WRITE_METRICS"),
+            prices=Path(source["PERFOPT_PRICES"]) if source.get("PERFOPT_PRICES") else None,
+            windows=_windows(_items(source, "PERFOPT_CONTEXT_WINDOWS")),
         )
 
 
 def _flag(source: Mapping[str, str], name: str) -> bool:
     return source.get(name, "").strip().lower() in _TRUE
+
+
+def _unless_off(source: Mapping[str, str], name: str) -> bool:
+    return source.get(name, "").strip().lower() not in _FALSE
+
+
+def _windows(items: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    parts = (item.partition("=") for item in items)
+    return tuple((pattern.strip(), int(size)) for pattern, _, size in parts if size.strip().isdigit())
 
 
 def _items(source: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from threading import get_ident
 from time import monotonic, sleep  # as they are now: a host's test may replace the module's
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -51,6 +52,9 @@ class Finisher:
         self.observer: SpanObserver | None = None
         # Set where somebody exports each span as it ends: they get each at once, in the order of ends.
         self.at_once = False
+        # Called by the thread, after each batch and for each flush.
+        self.after_batch: Callable[[], None] | None = None
+        self.on_flush: Callable[[], None] | None = None
         self.dropped = 0
         self.undescribed = 0
         self._limit = limit
@@ -62,6 +66,8 @@ class Finisher:
 
     def after_fork(self) -> None:
         """Begin anew, without a thread."""
+        self._ending_on = 0
+        self._ending_run = 0
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -86,11 +92,11 @@ class Finisher:
         """Give a place back."""
         self._large.append(None)
 
-    def end(self, span: Span, end_ns: int, describe: Describe | None = None) -> bool:
+    def end(self, span: Span, end_ns: int, describe: Describe | None = None, run_span_id: int = 0) -> bool:
         """End `span` as of `end_ns` soon, after `describe`; False when there is no room, and nothing was done."""
         if not self.has_room():
             return False
-        self._queue.put((span, end_ns, describe))
+        self._queue.put((span, end_ns, describe, run_span_id))
         return True
 
     def ended(self, span: ReadableSpan, run_span_id: int) -> None:
@@ -98,8 +104,9 @@ class Finisher:
         observer = self.observer
         if observer is None:
             return
-        if threading.current_thread() is self._thread:
-            observer.ended(span, run_span_id)
+        if get_ident() == self._ending_on:
+            # One of our own, which this very thread is ending.
+            observer.ended(span, self._ending_run or run_span_id)
         elif self.has_room():
             self._queue.put((span, run_span_id))
         else:
@@ -158,6 +165,7 @@ class Finisher:
                         break
                 else:
                     return
+                _call(self.after_batch)
 
     def _drain_here(self, limit_s: float) -> bool:
         deadline = monotonic() + limit_s
@@ -168,6 +176,7 @@ class Finisher:
                 try:
                     item = self._queue.get_nowait()
                 except Empty:
+                    _call(self.on_flush)
                     return True
                 if item is not None:
                     self._work(item)
@@ -177,6 +186,7 @@ class Finisher:
 
     def _work(self, item: Any) -> None:
         if isinstance(item, threading.Event):
+            _call(self.on_flush)
             item.set()
             return
         try:
@@ -188,7 +198,7 @@ class Finisher:
         except Exception as error:
             fault("span thread", error)
 
-    def _end(self, span: Span, end_ns: int, describe: Describe | None) -> None:
+    def _end(self, span: Span, end_ns: int, describe: Describe | None, run_span_id: int) -> None:
         try:
             if describe is not None:
                 describe(span)
@@ -196,7 +206,19 @@ class Finisher:
                 self.observer.ending(span, end_ns)
         except Exception as error:
             fault("span description", error)
-        span.end(end_ns)
+        self._ending_on, self._ending_run = get_ident(), run_span_id
+        try:
+            span.end(end_ns)
+        finally:
+            self._ending_on = 0
+
+
+def _call(work: Callable[[], None] | None) -> None:
+    try:
+        if work is not None:
+            work()
+    except Exception as error:
+        fault("span batch", error)
 
 
 def _renew(reference: weakref.ref[Finisher]) -> None:

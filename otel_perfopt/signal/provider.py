@@ -67,6 +67,13 @@ class TelemetryPipeline:
         _at_multiprocessing_exit(self.flush)
         self._listen()
 
+    @property
+    def resource(self) -> Resource:
+        """What the spans are said to come from."""
+        provider = self._attached[0][0] if self._attached else None
+        resource = getattr(provider, "resource", None)
+        return resource if isinstance(resource, Resource) else Resource.create(_service(self._settings))
+
     def settle(self) -> None:
         """Make our provider the global one where the host has had its chance and set none."""
         if self._own is None and self._given is None and not self._attached:

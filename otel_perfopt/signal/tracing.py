@@ -16,6 +16,7 @@ from opentelemetry.trace import INVALID_SPAN, ProxyTracer, Span, SpanKind, Statu
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.faults import fault
 from otel_perfopt.signal.finisher import Describe, Finisher
+from otel_perfopt.signal.runs import current_run
 
 _tracer: Tracer | None = None
 _finisher: Finisher | None = None
@@ -125,8 +126,11 @@ def end_span(
         if error is not None and recording:
             _record(span, error)
         late = finisher()
-        if recording and late is not None and late.end(span, end_ns or time.time_ns(), describe):
-            return
+        if recording and late is not None:
+            run = current_run()
+            identity = 0 if run is None else run.span.get_span_context().span_id
+            if late.end(span, end_ns or time.time_ns(), describe, identity):
+                return
         if recording and describe is not None:
             describe(span)
         span.end(end_ns)
