@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from otel_perfopt.signal import anthropic_messages, openai_agents, openai_chat, openai_responses
+from otel_perfopt.signal import (
+    anthropic_messages,
+    langchain_tools,
+    langgraph_runs,
+    openai_agents,
+    openai_chat,
+    openai_responses,
+)
 from otel_perfopt.signal.interception import Interception
 
 
@@ -23,4 +30,6 @@ INTEGRATIONS = (
     Integration("openai responses", openai_responses.MODULES, openai_responses.instrument_module),
     Integration("anthropic", anthropic_messages.MODULES, anthropic_messages.instrument_module),
     Integration("openai agents", openai_agents.MODULES, openai_agents.instrument_module),
+    Integration("langchain tools", langchain_tools.MODULES, langchain_tools.instrument_module),
+    Integration("langgraph", langgraph_runs.MODULES, langgraph_runs.instrument_module),
 )

@@ -75,7 +75,7 @@ def _around_schema(function: FunctionType, args: tuple[Any, ...], kwargs: dict[s
         target = args[0] if args else kwargs.get("func")
         names = getattr(getattr(target, "__code__", None), "co_varnames", ())
         injected = frozenset(names[:1]) if getattr(schema, "takes_context", False) else frozenset()
-        take_framework_tool(target, schema.name, injected=injected)
+        take_framework_tool(target, schema.name, injected=lambda: injected)
     except Exception as error:
         fault("agents tool", error)
     return schema
