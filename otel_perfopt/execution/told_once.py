@@ -88,7 +88,7 @@ def _filled(kept: SpanRecord, others: Sequence[SpanRecord]) -> SpanRecord:
 
 def _usage(spans: Sequence[SpanRecord]) -> dict[str, AttributeValue]:
     """Return each count as the most reliable span states it; a zero beside a number is a count not made."""
-    ranked = sorted(spans, key=lambda span: (span.scope not in CLIENT_SCOPES, -_stated(span), span.span_id))
+    ranked = sorted(spans, key=lambda span: (not span.scope.startswith(CLIENT_SCOPES), -_stated(span), span.span_id))
     found: dict[str, AttributeValue] = {}
     for name in _USAGE:
         said = [span.attributes[name] for span in ranked if name in span.attributes]

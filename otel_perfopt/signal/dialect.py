@@ -64,6 +64,8 @@ def normalise(name: str, attributes: Attributes, scope: str = "") -> dict[str, A
     if found.get(c.STEP_KIND) == c.STEP_TOOL:
         _add_tool(found, name, attributes)
     _scale(found, attributes)
+    if its_own and attributes.get("success") in (False, "false"):
+        found.setdefault(c.ERROR_TYPE, "error")
     _include_cached(found, apart=its_own and c.GEN_AI_USAGE_INPUT_TOKENS not in attributes)
     return found
 

@@ -29,6 +29,7 @@ NAMES: Final = {
     "gen_ai.user": c.USER_ID,
     "enduser.id": c.USER_ID,
     "mcp.resource.uri": c.TOOL_RESOURCE,
+    "github.copilot.tool.parameters.file_path": c.TOOL_RESOURCE,
     "anthropic.message.stop_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
     # OpenInference
     "llm.request.model_name": c.GEN_AI_REQUEST_MODEL,
@@ -107,10 +108,11 @@ CLAUDE_CODE_NAMES: Final = {
     "result_tokens": c.RESULT_TOKENS,
     "file_path": c.TOOL_RESOURCE,
     "subagent_type": c.GEN_AI_AGENT_NAME,
+    "stop_reason": c.GEN_AI_RESPONSE_FINISH_REASONS,
 }
 
 # Milliseconds in their words -> seconds in ours.
-MILLISECONDS: Final = {"ttft_ms": c.TIME_TO_FIRST_TOKEN}
+MILLISECONDS: Final = {"ttft_ms": c.TIME_TO_FIRST_TOKEN, "copilot_chat.time_to_first_token": c.TIME_TO_FIRST_TOKEN}
 
 # Where a span says what it does, the most reliable first.
 OPERATION_NAMES: Final = (c.GEN_AI_OPERATION_NAME, "openinference.span.kind", "traceloop.span.kind")
@@ -163,8 +165,8 @@ MCP_METHODS: Final = {
     c.MCP_RESOURCES_READ: (c.OPERATION_RETRIEVAL, "retrieval"),
 }
 
-# Spans of a provider's own client, which instrumentations of it do not replace.
-CLIENT_SCOPES: Final = frozenset({"com.anthropic.sdk.python", "com.anthropic.sdk.typescript"})
+# Scopes (how they begin) of spans that a provider's client or server writes itself, whatever instruments it.
+CLIENT_SCOPES: Final = ("com.anthropic.sdk.", "com.anthropic.claude-platform")
 
 # Only on a tool's span: where its name, arguments and result may be. OpenInference's `tool.parameters`
 # is the tool's schema from most of its instrumentations and the arguments from a few.
@@ -210,6 +212,10 @@ CONTENT_NAMES: Final = frozenset(
         "gen_ai.task.input",
         "gen_ai.task.output",
         "gen_ai.headers",
+        "github.copilot.tool.parameters.command",
+        "copilot_chat.hook_command",
+        "copilot_chat.hook_input",
+        "copilot_chat.hook_output",
         "tool.description",
         "tool.json_schema",
         "embedding.invocation_parameters",

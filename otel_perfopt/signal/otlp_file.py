@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from otel_perfopt.signal.codex_log import LOGS, events_of
+from otel_perfopt.signal.codex_turns import CodexTurns
 from otel_perfopt.signal.json_lines import objects_of
 from otel_perfopt.signal.last_places import LastPlaces
 from otel_perfopt.signal.lines import read_lines
@@ -24,13 +26,15 @@ class OtlpFileSource:
 
     A trace's spans lie in many lines and files, in any order. A first pass notes the last line that
     names each trace (64 bytes a trace); the second hands a trace on right after that line. Lines of
-    metrics, logs and profiles are passed over. Lines written between the two passes are left for the
+    metrics, logs and profiles are passed over, but for Codex's log events, which become traces at the
+    end. Lines written between the two passes are left for the
     next time.
     """
 
     def __init__(self, paths: Sequence[Path], tally: ReadTally | None = None) -> None:
         self._paths = paths
         self._tally = ReadTally() if tally is None else tally
+        self._codex = CodexTurns()
 
     @property
     def tally(self) -> ReadTally:
@@ -55,6 +59,9 @@ class OtlpFileSource:
         # Ids in another notation (base64) are not found again by their text.
         for trace in under_way.values():
             yield tuple(trace)
+        for turn in self._codex.batches():
+            self._tally.spans += len(turn)
+            yield turn
 
     def _last_places(self) -> tuple[LastPlaces, list[int]]:
         lasts, ends = LastPlaces(), []
@@ -78,6 +85,8 @@ class OtlpFileSource:
             for value in objects_of(line, path, number, self._tally, restart=RECORD_START):
                 if TRACES in value:
                     spans.extend(spans_of(value, f"{path}:{number}", complain))
+                elif LOGS in value:
+                    self._codex.take_all(events_of(value, f"{path}:{number}"))
                 elif not any(signal in value for signal in OTHER_SIGNALS):
                     complain("an object that is no OTLP record")
             self._tally.spans += len(spans)

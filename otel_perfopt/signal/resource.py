@@ -7,7 +7,18 @@ from typing import Final
 
 MAX_RESOURCE_CHARS: Final = 512
 # The first key present names the resource; a search's `path` is where it looks, not what it reads.
-_RESOURCE_KEYS: Final = ("file_path", "notebook_path", "filepath", "filename", "file", "uri", "url", "path")
+_RESOURCE_KEYS: Final = (
+    "file_path",
+    "notebook_path",
+    "absolute_path",
+    "filePath",
+    "filepath",
+    "filename",
+    "file",
+    "uri",
+    "url",
+    "path",
+)
 _SEARCH_KEYS: Final = frozenset({"pattern", "query", "regex", "glob", "command"})
 
 
