@@ -9,6 +9,7 @@ from otel_perfopt.signal import (
     anthropic_messages,
     langchain_tools,
     langgraph_runs,
+    mcp_session,
     openai_agents,
     openai_chat,
     openai_responses,
@@ -32,4 +33,5 @@ INTEGRATIONS = (
     Integration("openai agents", openai_agents.MODULES, openai_agents.instrument_module),
     Integration("langchain tools", langchain_tools.MODULES, langchain_tools.instrument_module),
     Integration("langgraph", langgraph_runs.MODULES, langgraph_runs.instrument_module),
+    Integration("mcp", mcp_session.MODULES, mcp_session.instrument_module),
 )
