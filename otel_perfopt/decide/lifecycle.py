@@ -40,7 +40,8 @@ class Rule:
 
 # The first row that fits is taken: what protects comes before what exposes.
 TABLE: tuple[Rule, ...] = (
-    Rule(KILL_EVENT, _ALL - {State.KILLED}, State.KILLED, SYSTEM, guard.switched_off),
+    # What is over stays over: killed with the rest it would come back as proposed.
+    Rule(KILL_EVENT, _ALL - _OVER - {State.KILLED}, State.KILLED, SYSTEM, guard.switched_off),
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.harm_shown),
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.faults_seen),
     Rule("rollback", frozenset({State.SHADOW}), State.ROLLED_BACK, SYSTEM, guard.shadow_not_clean),

@@ -33,6 +33,7 @@ class Observation:
     `stage_units` counts enrolled units of both arms in this stage, `total_units` those of all canary
     stages. `mismatch` is a sample-ratio mismatch; `faults` counts exceptions of the optimization;
     `lost_benefit` says the hold-back no longer differs. `when_met` answers the policy's `when`: None means that nobody could tell yet.
+    `since_ns` is when the observed state began; given, the observation is of that state and no other.
     """
 
     conclusion: str = NOT_COMPARED
@@ -44,6 +45,7 @@ class Observation:
     shadow: ShadowReport | None = None
     lost_benefit: bool = False
     when_met: bool | None = None
+    since_ns: int | None = None
 
 
 NOTHING_OBSERVED = Observation()

@@ -34,8 +34,6 @@ from otel_perfopt.decide.state import (
 from otel_perfopt.errors import FieldProblem, InvalidFileError, TransitionError
 
 LEDGER_FILE = "ledger.jsonl"
-_KILL_FILE_ACTOR = "kill file"
-_MOST_STEPS = 10
 _LOG = logging.getLogger(__name__)
 
 
@@ -214,20 +212,27 @@ class PolicySet:
         """Let one policy, or everything (None), come back; each starts again as proposed.
 
         Raises:
-            TransitionError: it is not switched off, or only everything together can be switched on.
+            TransitionError: it is not switched off, only everything together can be switched on, or a kill file stays.
         """
         if name is not None:
-            done = (self._progress.request(name, UNKILL_EVENT, actor, reason, now_ns),)
-            self.switch.switch_on(name)
-            return done
+            self._catalog.loaded(name)
+            self._switch_on(name)
+            return (self._progress.request(name, UNKILL_EVENT, actor, reason, now_ns),)
         if not self.killed:
             raise TransitionError("nothing is switched off as a whole")
+        self._switch_on(None)
         self.journal.write(LedgerEntry(now_ns, actor, UNKILL_EVENT, EVERY_POLICY, reason=reason))
-        self.switch.switch_on(None)
         asleep = [state.policy for state in self.journal.states.values() if state.killed_by_all]
         return tuple(self._progress.request(policy, UNKILL_EVENT, actor, reason, now_ns) for policy in sorted(asleep))
 
     # --- how ---
+
+    def _switch_on(self, name: str | None) -> None:
+        """Remove a kill file, before the ledger says so: a controller that saw it afterwards would kill again."""
+        try:
+            self.switch.switch_on(name)
+        except OSError as error:
+            raise TransitionError(f"cannot remove the kill file: {error}; it stays switched off") from error
 
     def _proposal(
         self,

@@ -70,7 +70,10 @@ class Progress:
             held = self.withheld.get(name)
             if held is not None and (held.from_state, held.digest) == (state.state, state.digest):
                 return held
-            return next_transition(self._catalog.loaded(name).policy, state, self._inputs(name, seen, now_ns))
+            # Another process may have moved it since: what was seen before says nothing about that stage.
+            of_this = seen.since_ns in {None, state.since_ns}
+            told = seen if of_this else Observation(when_met=seen.when_met)
+            return next_transition(self._catalog.loaded(name).policy, state, self._inputs(name, told, now_ns))
 
         return self._recorded(name, choose, now_ns)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from otel_perfopt.decide.allocation import BASELINE, TREATMENT
 from otel_perfopt.decide.decision import Decision
+from otel_perfopt.decide.state import State
 from otel_perfopt.verify import explanation
 from otel_perfopt.verify.comparison_plan import ComparisonPlan, Goal, Guardrail
 from otel_perfopt.verify.criterion import Criterion, goal_criterion, guardrail_criterion
@@ -19,7 +20,8 @@ from otel_perfopt.verify.verdict import Conclusion, Unit, Verdict
 
 __all__ = ["Comparison", "ComparisonPlan", "Goal", "Guardrail", "compare"]
 
-SHADOW = "shadow"
+SHADOW = str(State.SHADOW)
+ACTIVE = str(State.ACTIVE)
 
 
 class Comparison:
@@ -103,8 +105,15 @@ class Comparison:
             return Conclusion.BETTER
         return Conclusion.INCONCLUSIVE if self.at_limit(now_ns) else Conclusion.WAITING
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether the policy is promoted: what is compared is the hold-back, which no limit ends."""
+        return self.decision.stage == ACTIVE
+
     def at_limit(self, now_ns: int) -> bool:
         """Tell whether the units or the time allowed are used up."""
+        if self.holds_back:
+            return False
         elapsed_s = (now_ns - self.started_ns) / 1e9 if self.started_ns is not None else 0.0
         return sum(self.units) >= self.plan.max_units or elapsed_s >= self.plan.max_duration_s
 

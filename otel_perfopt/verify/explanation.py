@@ -150,6 +150,8 @@ def _would_change(
     text = f"More units that show {needs}{means}" if needs else f"{plan.min_units} units in all"
     if conclusion is Conclusion.INCONCLUSIVE:
         return f"{text}: a person extends the limits, retries or retires."
+    if comparison.holds_back:
+        return f"{text}; it stays active as long as the hold-back shows no harm."
     left = max(0, plan.max_units - sum(comparison.units))
     return f"{text}; at the latest the limit, {left} units or {plan.max_duration_s / 86_400:g} days from the start."
 

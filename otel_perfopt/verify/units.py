@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from otel_perfopt.conventions import FAULTS, POLICY_FAULTS, policy_attribute
 from otel_perfopt.decide.allocation import BASELINE, TREATMENT
@@ -12,6 +12,8 @@ from otel_perfopt.execution.model import Assignment, Execution, Outcome, StepKin
 from otel_perfopt.verify import metric_kind
 from otel_perfopt.verify.verdict import Unit
 
+CONVERSATION = "conversation"
+USER = "user"
 MAX_UNITS = 100_000
 MAX_TRIALS = 64
 MAX_EVALUATIONS = 16
@@ -36,6 +38,7 @@ class _Row:
     arm: str
     allocation: float
     first_ns: int
+    user_id: str = ""
     mixed: bool = False
     commands: int = 0
     events: set[str] = field(default_factory=set)
@@ -45,6 +48,17 @@ class _Row:
         if value is not None:
             total, count = self.sums.get(metric, (0.0, 0))
             self.sums[metric] = (total + value, count + 1)
+
+    def join(self, other: _Row) -> None:
+        """Take in another conversation of the same user."""
+        self.mixed |= other.mixed or other.arm != self.arm
+        if other.first_ns < self.first_ns:
+            self.first_ns, self.stage, self.allocation = other.first_ns, other.stage, other.allocation
+        self.commands += other.commands
+        self.events |= other.events
+        for metric, (more, number) in other.sums.items():
+            total, count = self.sums.get(metric, (0.0, 0))
+            self.sums[metric] = (total + more, count + number)
 
     def values(self) -> dict[str, float]:
         means = {metric: total / count for metric, (total, count) in self.sums.items()}
@@ -84,23 +98,28 @@ class UnitTable:
         """Return the (policy, digest) pairs that have units, the latest last."""
         return tuple(self._trials)
 
-    def units(self, policy: str, digest: str) -> Iterator[Unit]:
-        """Yield the comparable units of one trial, in the order they were first seen."""
+    def units(self, policy: str, digest: str, since_ns: int = 0, unit: str = CONVERSATION) -> Iterator[Unit]:
+        """Yield the comparable units of one trial that began at `since_ns` or later, in the order they were first seen.
+
+        `unit` is what was allocated: rows of what was allocated together are one, or chance would pass for evidence.
+        """
         trial = self._trials.get((policy, digest))
-        for unit_id, row in trial.rows.items() if trial else ():
-            if not row.mixed:
+        for unit_id, row in _rows(trial, unit).items() if trial else ():
+            if not row.mixed and row.first_ns >= since_ns:
                 yield Unit(
                     unit_id, policy, digest, row.stage, row.arm, row.allocation, row.first_ns, values=row.values()
                 )
 
-    def exclusions(self, policy: str, digest: str) -> Exclusions:
-        """Return what `units` leaves out: conversations seen in both arms, and forgotten ones."""
+    def exclusions(self, policy: str, digest: str, since_ns: int = 0, unit: str = CONVERSATION) -> Exclusions:
+        """Return what `units` leaves out: conversations seen in both arms, earlier ones and forgotten ones."""
         trial = self._trials.get((policy, digest))
         if trial is None:
             return Exclusions()
-        mixed = [row for row in trial.rows.values() if row.mixed]
+        rows = _rows(trial, unit).values()
+        mixed = [row for row in rows if row.mixed and row.first_ns >= since_ns]
         counts = Counter(trial.forgotten)
         counts["seen in both arms"] += len(mixed)
+        counts["begun before this trial"] += sum(row.first_ns < since_ns for row in rows)
         return Exclusions(+counts, faulted=sum(metric_kind.FAULT in row.events for row in mixed))
 
     def _observe(self, policy: str, assignment: Assignment, execution: Execution) -> None:
@@ -120,6 +139,19 @@ class UnitTable:
         _count(row, policy, execution)
 
 
+def _rows(trial: _Trial, unit: str) -> Mapping[str, _Row]:
+    if unit != USER:
+        return trial.rows
+    users: dict[str, _Row] = {}
+    for row in trial.rows.values():
+        joined = users.get(row.user_id)
+        if joined is None:
+            users[row.user_id] = replace(row, events=set(row.events), sums=dict(row.sums))
+        else:
+            joined.join(row)
+    return users
+
+
 def units_of(executions: Iterable[Execution]) -> Iterator[Unit]:
     """Yield the comparable units of every policy and digest in `executions`."""
     table = UnitTable()
@@ -136,7 +168,7 @@ def _start(assignment: Assignment, execution: Execution) -> tuple[int, str, floa
 
 def _new_row(assignment: Assignment, execution: Execution) -> _Row:
     first_ns, stage, allocation = _start(assignment, execution)
-    return _Row(stage, assignment.arm, allocation, first_ns)
+    return _Row(stage, assignment.arm, allocation, first_ns, execution.user_id)
 
 
 def _count(row: _Row, policy: str, execution: Execution) -> None:

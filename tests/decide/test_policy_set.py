@@ -363,3 +363,55 @@ def test_two_controllers_do_not_act_twice(canary: PolicySet, home: Path):
     events = [entry.event for entry in canary.ledger.entries]
     assert events.count("rollback") == 1
     assert canary.ledger.verify().sequence == len(events)
+
+
+def test_what_was_seen_of_one_step_moves_no_other(home: Path, declare):
+    """When another controller took the step meanwhile, its units are not counted again for the next."""
+    steps = "[{treatment: 5%, baseline: 5%}, {treatment: 20%, baseline: 20%}, {treatment: 50%, baseline: 50%}]"
+    declare(spec=f"rollout: {{steps: {steps}}}\n")
+    policies = PolicySet.open(home, NOW)
+    policies.approve("p", "alice", "fine", NOW)
+    policies.advance({}, NOW)
+    seen = Observation("waiting", stage_units=500, since_ns=policies.status("p", NOW).state.since_ns)
+    PolicySet.open(home, NOW).advance({"p": seen}, NOW + 1)
+    policies.advance({"p": seen}, NOW + 2)
+    assert policies.status("p", NOW).state.stage == "canary-2"
+
+
+def test_switching_on_again_is_not_undone_by_a_controller_in_between(active: PolicySet, home: Path, monkeypatch):
+    """A controller that looks while everything is switched on writes no other kill."""
+    active.kill(None, "carol", "incident", NOW)
+    write = active.journal.write
+
+    def write_and_look(entry):
+        write(entry)
+        PolicySet.open(home, NOW)
+
+    monkeypatch.setattr(active.journal, "write", write_and_look)
+    active.unkill(None, "carol", "over", NOW)
+    policies = PolicySet.open(home, NOW)
+    assert not policies.killed
+    assert where(policies) is not State.KILLED
+
+
+def test_what_is_over_does_not_come_back_by_a_kill_of_everything(active: PolicySet, home: Path):
+    """A retired policy is still retired after everything was switched off and on."""
+    active.retire("p", "alice", "done with it", NOW)
+    active.kill(None, "carol", "incident", NOW)
+    assert where(active) is State.RETIRED
+    active.unkill(None, "carol", "over", NOW)
+    active.reload(NOW)
+    assert where(active) is State.RETIRED
+
+
+def test_a_kill_file_that_stays_keeps_it_off(active: PolicySet, monkeypatch):
+    """Where the file cannot be removed the answer says so and nothing is switched on."""
+    active.kill(None, "carol", "incident", NOW)
+
+    def refuse(policy):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(active.switch, "switch_on", refuse)
+    with pytest.raises(TransitionError, match="kill file"):
+        active.unkill(None, "carol", "over", NOW)
+    assert active.killed

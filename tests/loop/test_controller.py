@@ -153,3 +153,50 @@ def test_a_broken_policy_file_keeps_the_last_good_one_in_force(controller, fleet
     turn = controller.turn()
     assert any("parallel.yaml:" in problem for problem in turn.problems)
     assert state_of(controller, fleet) is State.CANARY
+
+
+def test_harm_after_a_promotion_is_seen_however_good_the_canary_was(controller, fleet):
+    """What was shown in canary does not outweigh harm that begins once the policy is active."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    fleet.converse(1200, treated_seconds=0.65)
+    approve(controller, fleet, "active")
+    until(controller, fleet, State.ACTIVE, treated_seconds=0.65)
+    for _ in range(15):
+        fleet.converse(100, treated_seconds=1.6)
+        fleet.now_ns += 3 * SECOND
+        controller.turn()
+    assert state_of(controller, fleet) is State.ROLLED_BACK
+    assert "latency +" in controller.policies.status("parallel", fleet.now_ns).state.reason
+
+
+def test_an_active_policy_that_goes_on_helping_stays(controller, fleet):
+    """The test on the hold-back takes nothing back that still helps, and no limit of units ends it."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    approve(controller, fleet, "active")
+    until(controller, fleet, State.ACTIVE, treated_seconds=0.65)
+    for _ in range(24):
+        fleet.converse(100, treated_seconds=0.65)
+        fleet.now_ns += 3 * SECOND
+        turn = controller.turn()
+    assert state_of(controller, fleet) is State.ACTIVE
+    verdict = turn.standings["parallel"].verdict
+    assert verdict.treatment_units + verdict.baseline_units > 2000
+    assert "limit" not in verdict.reason + verdict.would_change
+
+
+def test_what_shadow_showed_in_an_earlier_trial_does_not_end_a_new_one(controller, fleet):
+    """A digest tried again after its shadow was wrong is judged by its new shadow alone."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.ROLLED_BACK, shadow_false_hits=1)
+    fleet.now_ns += 8 * 86_400 * SECOND
+    controller.policies.retry("parallel", "somebody", "the tool is fixed", fleet.now_ns)
+    controller.turn()
+    fleet.now_ns += 3 * SECOND
+    again = Controller(fleet.home, fleet.clock)
+    for one in (controller, again, controller, again):
+        one.turn()
+        assert state_of(one, fleet) is State.SHADOW
+    approve(again, fleet, "canary")
+    until(again, fleet, State.CANARY)

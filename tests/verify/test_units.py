@@ -116,3 +116,30 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted():
     for index in range(5):
         table.observe(run("c", arms={"p": Assignment("treatment", f"n{index}", "canary-1", 0.5)}))
     assert len(table.trials()) == 3
+
+
+def test_what_an_earlier_trial_left_out_is_not_counted_against_the_next_one():
+    """Of a digest tried again only the new units count, also among those excluded; earlier ones are counted."""
+    table = UnitTable()
+    faulty = {policy_attribute("p", POLICY_FAULTS): 1}
+    for start_s, arm in ((0, "treatment"), (1, "baseline"), (100, "treatment"), (101, "baseline")):
+        command = step(StepKind.COMMAND, start_s, attributes=faulty)
+        arms = {"p": Assignment(arm, "d1", "canary-1", 0.5)}
+        table.observe(Execution(command, (), f"conversation-{start_s // 100}", arms=arms))
+    assert table.exclusions("p", "d1").faulted == 2
+    later = table.exclusions("p", "d1", since_ns=50 * S)
+    assert (later.faulted, later.counts) == (1, {"seen in both arms": 1, "begun before this trial": 1})
+
+
+def test_users_are_units_where_users_are_allocated():
+    """All conversations of one user are one row, with means over all commands; two arms exclude the user."""
+    table = UnitTable()
+    for number in range(6):
+        arm = "baseline" if number == 5 else "treatment"
+        arms = {"p": Assignment(arm, "d1", "canary-1", 0.5)}
+        user = "anna" if number < 3 else "bert"
+        table.observe(run(f"c{number}", number, number + 1, arms=arms, user_id=user))
+    (unit,) = table.units("p", "d1", unit="user")
+    assert (unit.unit_id, unit.first_ns, unit.values["latency"], unit.values["commands"]) == ("anna", 0, 2.0, 3.0)
+    assert table.exclusions("p", "d1", unit="user").counts == {"seen in both arms": 1}
+    assert len(list(table.units("p", "d1"))) == 6
