@@ -13,6 +13,7 @@ from otel_perfopt.signal import (
     openai_agents,
     openai_chat,
     openai_responses,
+    pydantic_ai_tools,
 )
 from otel_perfopt.signal.interception import Interception
 
@@ -34,4 +35,5 @@ INTEGRATIONS = (
     Integration("langchain tools", langchain_tools.MODULES, langchain_tools.instrument_module),
     Integration("langgraph", langgraph_runs.MODULES, langgraph_runs.instrument_module),
     Integration("mcp", mcp_session.MODULES, mcp_session.instrument_module),
+    Integration("pydantic-ai", pydantic_ai_tools.MODULES, pydantic_ai_tools.instrument_module),
 )
