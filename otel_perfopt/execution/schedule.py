@@ -105,6 +105,8 @@ class _Player:
         else:
             recorded = max(0, node.step.end_ns - node.step.start_ns)
             end = frame.start_ns + max(0, node.length_ns - recorded + changed)
+            # What happened inside is not played, but others may have waited for it.
+            self.ends.update((inner.step.span_id, end) for inner in node.descendants())
         self.intervals[node.step.span_id] = (frame.start_ns, end)
         self.ends[node.step.span_id] = end
         return max(frame.demanded_ns, end)
