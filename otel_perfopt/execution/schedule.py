@@ -105,11 +105,16 @@ class _Player:
         else:
             recorded = max(0, node.step.end_ns - node.step.start_ns)
             end = frame.start_ns + max(0, node.length_ns - recorded + changed)
-            # What happened inside is not played, but others may have waited for it.
-            self.ends.update((inner.step.span_id, end) for inner in node.descendants())
+            self._pass_over(node, frame.start_ns, end)
         self.intervals[node.step.span_id] = (frame.start_ns, end)
         self.ends[node.step.span_id] = end
         return max(frame.demanded_ns, end)
+
+    def _pass_over(self, node: StepNode, start_ns: int, end_ns: int) -> None:
+        """Note what is inside a step that is not played: others may have waited for it, or be of its reply."""
+        for inner in node.descendants():
+            self.ends[inner.step.span_id] = end_ns
+            self._reply_starts.setdefault(inner.step.requested_by, start_ns)
 
     def _start(self, step: Step, demanded_ns: int) -> int:
         """Return when a step starts that is asked for at `demanded_ns`: then, or earlier if it was moved."""
