@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from opentelemetry.sdk.metrics._internal.exemplar import Exemplar
 from opentelemetry.sdk.metrics.export import Metric
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Span
@@ -66,7 +65,6 @@ class LiveMeter:
         self._series = MeterSeries()
         self._runs = RunTable()
         self.start_ns = self._clock_ns()
-        self._spent_ns = 0
 
     def start(self) -> None:
         """Listen to the garbage collector."""
@@ -91,7 +89,6 @@ class LiveMeter:
 
     def ended(self, span: ReadableSpan, run_span_id: int) -> None:
         """Count a span."""
-        began = time.thread_time_ns()
         attributes = step_attributes(span)
         if attributes is not None:
             kind = attributes.get(c.STEP_KIND) or ("module" if c.MODULE_NAME in attributes else "")
@@ -102,14 +99,12 @@ class LiveMeter:
         elif span.name == c.GEN_AI_EVALUATION_RESULT_EVENT:
             with self._lock:
                 self._evaluations(span)
-        self._spent_ns += time.thread_time_ns() - began
 
     def metrics(self, previous: MeterState | None = None) -> list[Metric]:
         """Return everything counted since the start, or since `previous`, which is brought up to date."""
         now_ns = self._clock_ns()
         with self._lock:
             series = self._series
-            series.set_total(c.METRIC_OVERHEAD, (), self._spent_ns / 1e9)
             for kind, number in faults.copy().items():
                 series.set_total(c.METRIC_FAULTS, ((c.FAULT_KIND, label(kind)),), number)
             for name, total in self._totals:
@@ -125,7 +120,7 @@ class LiveMeter:
             (c.COMMAND_NAME, label(ended.attributes.get(c.COMMAND_NAME, span.name))),
             (c.COMMAND_OUTCOME, label(ended.attributes.get(c.COMMAND_OUTCOME, "unknown"))),
         )
-        series.record(c.METRIC_COMMAND_DURATION, labels, ended.seconds, ended.exemplar(ended.seconds))
+        series.record(c.METRIC_COMMAND_DURATION, labels, ended.seconds, ended.sampled)
         command = labels[:1]
         resident = resident_bytes()
         if resident is not None:
@@ -141,13 +136,13 @@ class LiveMeter:
         series = self._series
         share, overlap = run.resent_share(), run.parallelism()
         if share is not None:
-            series.record(c.METRIC_RESENT_SHARE, command, share, ended.exemplar(share))
+            series.record(c.METRIC_RESENT_SHARE, command, share, ended.sampled)
         if overlap is not None:
             series.record(c.METRIC_PARALLELISM_REACHED, command, overlap[0])
-            series.record(c.METRIC_PARALLELISM_POSSIBLE, command, overlap[1], ended.exemplar(overlap[1]))
-        series.record(c.METRIC_WASTED_TOOL_TIME, command, run.wasted_s, ended.exemplar(run.wasted_s))
+            series.record(c.METRIC_PARALLELISM_POSSIBLE, command, overlap[1], ended.sampled)
+        series.record(c.METRIC_WASTED_TOOL_TIME, command, run.wasted_s, ended.sampled)
         if run.cost_usd:
-            series.record(c.METRIC_COMMAND_COST, command, run.cost_usd, ended.exemplar(run.cost_usd))
+            series.record(c.METRIC_COMMAND_COST, command, run.cost_usd, ended.sampled)
 
     def _inference(self, ended: _Ended) -> None:
         attributes, series = ended.attributes, self._series
@@ -155,10 +150,10 @@ class LiveMeter:
             attributes.get(c.GEN_AI_RESPONSE_MODEL) or attributes.get(c.GEN_AI_REQUEST_MODEL) or ended.span.name
         )
         labels = ((c.GEN_AI_REQUEST_MODEL, model),)
-        series.record(c.METRIC_INFERENCE_DURATION, labels, ended.seconds, ended.exemplar(ended.seconds))
+        series.record(c.METRIC_INFERENCE_DURATION, labels, ended.seconds, ended.sampled)
         first = _number(attributes, c.TIME_TO_FIRST_TOKEN)
         if first is not None:
-            series.record(c.METRIC_FIRST_TOKEN, labels, first, ended.exemplar(first))
+            series.record(c.METRIC_FIRST_TOKEN, labels, first, ended.sampled)
         tokens = {kind: _number(attributes, name) for kind, name in _TOKENS}
         for kind, number in tokens.items():
             if number:
@@ -197,7 +192,7 @@ class LiveMeter:
         attributes, span = ended.attributes, ended.span
         tool = label(attributes.get(c.GEN_AI_TOOL_NAME) or span.name)
         labels = ((c.GEN_AI_TOOL_NAME, tool),)
-        self._series.record(c.METRIC_TOOL_DURATION, labels, ended.seconds, ended.exemplar(ended.seconds))
+        self._series.record(c.METRIC_TOOL_DURATION, labels, ended.seconds, ended.sampled)
         self._error(ended, c.STEP_TOOL, ended.seconds, None)
         run = self._run_of(ended)
         if run is None:
@@ -211,11 +206,11 @@ class LiveMeter:
             run.answered(step, str(arguments), str(result))
 
     def _thinking(self, ended: _Ended) -> None:
-        self._series.record(c.METRIC_THINKING_DURATION, (), ended.seconds, ended.exemplar(ended.seconds))
+        self._series.record(c.METRIC_THINKING_DURATION, (), ended.seconds, ended.sampled)
 
     def _module(self, ended: _Ended) -> None:
         labels = ((c.MODULE_NAME, label(ended.attributes.get(c.MODULE_NAME, ended.span.name))),)
-        self._series.record(c.METRIC_MODULE_DURATION, labels, ended.seconds, ended.exemplar(ended.seconds))
+        self._series.record(c.METRIC_MODULE_DURATION, labels, ended.seconds, ended.sampled)
 
     def _error(self, ended: _Ended, kind: str, seconds: float, cost: float | None) -> None:
         error = error_type(ended.span, ended.attributes)
@@ -245,20 +240,17 @@ class LiveMeter:
 class _Ended:
     """One span that has ended, with its attributes under our names."""
 
-    __slots__ = ("attributes", "run_span_id", "seconds", "span")
+    __slots__ = ("attributes", "run_span_id", "sampled", "seconds", "span")
 
     def __init__(self, span: ReadableSpan, attributes: Mapping[str, Any], run_span_id: int) -> None:
         self.span = span
         self.attributes = attributes
         self.run_span_id = run_span_id
-        self.seconds = max(0, (span.end_time or 0) - (span.start_time or 0)) / 1e9
-
-    def exemplar(self, value: float) -> Exemplar | None:
-        """Return a sample that leads to the trace; None where the trace is not kept."""
-        context = self.span.context
-        if not context.trace_flags.sampled:
-            return None
-        return Exemplar({}, value, self.span.end_time or 0, context.span_id, context.trace_id)
+        end_ns = span.end_time or 0
+        self.seconds = max(0, end_ns - (span.start_time or 0)) / 1e9
+        # What leads to the trace, if it is kept.
+        context = span.context
+        self.sampled = (end_ns, context) if context.trace_flags.sampled else None
 
 
 def _number(attributes: Mapping[str, Any], name: str) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
-from opentelemetry.sdk.metrics._internal.exemplar import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     ExponentialHistogram,
@@ -15,7 +14,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from otel_perfopt import conventions as c
-from otel_perfopt.measure.meter_histogram import ExponentialCounts
+from otel_perfopt.measure.meter_histogram import ExponentialCounts, Sampled
 
 MAX_SERIES: Final = 500
 MAX_VALUE_CHARS: Final = 128
@@ -34,13 +33,21 @@ class MeterSeries:
         self._histograms: dict[Name, dict[Labels, ExponentialCounts]] = {}
         self._sums: dict[Name, dict[Labels, list[float]]] = {}
 
-    def record(self, name: Name, labels: Labels, value: float, exemplar: Exemplar | None = None) -> None:
-        """Count a value of a distribution."""
-        self._series(self._histograms, name, labels, ExponentialCounts).add(value, exemplar)
+    def record(self, name: Name, labels: Labels, value: float, span: Sampled | None = None) -> None:
+        """Count a value of a distribution, of a span that can be looked up."""
+        try:
+            counts = self._histograms[name][labels]
+        except KeyError:
+            counts = self._series(self._histograms, name, labels, ExponentialCounts)
+        counts.add(value, span)
 
     def add(self, name: Name, labels: Labels, value: float) -> None:
         """Add to a sum."""
-        self._series(self._sums, name, labels, lambda: [0.0])[0] += value
+        try:
+            total = self._sums[name][labels]
+        except KeyError:
+            total = self._series(self._sums, name, labels, lambda: [0.0])
+        total[0] += value
 
     def set_total(self, name: Name, labels: Labels, value: float) -> None:
         """Set a sum that is counted elsewhere."""

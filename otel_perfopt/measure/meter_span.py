@@ -15,12 +15,11 @@ from otel_perfopt.signal.dialect_table import (
     CLAUDE_CODE_CONTENT,
     CONTENT_NAMES,
     CONTENT_PREFIXES,
-    OPERATION_NAMES,
+    KINDS_BY_OPERATION,
     RESULT_NAMES,
 )
+from otel_perfopt.signal.processor import TELLING
 
-# A span without any of these is no step of an agent, whoever made it.
-TELLING: Final = frozenset((*OPERATION_NAMES, c.STEP_KIND, c.MODULE_NAME, "llm.request.type"))
 # Content costs most to read, and nothing is measured of it.
 _CONTENT: Final = frozenset((*CONTENT_NAMES, *CLAUDE_CODE_CONTENT, *ARGUMENT_NAMES, *RESULT_NAMES))
 _PREFIXES: Final = tuple(CONTENT_PREFIXES)
@@ -39,9 +38,19 @@ def step_attributes(span: ReadableSpan) -> Mapping[str, Any] | None:
         return plain
     if TELLING.isdisjoint(plain):
         return None
+    kind = KINDS_BY_OPERATION.get(str(plain.get(c.GEN_AI_OPERATION_NAME)))
+    if kind is not None and _is_official(plain):
+        return {**plain, c.STEP_KIND: kind}
     scope = span.instrumentation_scope
     told = {key: value for key, value in plain.items() if key not in _CONTENT and not key.startswith(_PREFIXES)}
     return normalise(span.name, told, scope.name if scope is not None else "")
+
+
+def _is_official(plain: Mapping[str, Any]) -> bool:
+    """Tell whether nothing needs translating: tokens under the conventions' names, cached ones included."""
+    tokens = plain.get(c.GEN_AI_USAGE_INPUT_TOKENS)
+    cached = (plain.get(c.GEN_AI_USAGE_CACHE_READ_TOKENS) or 0) + (plain.get(c.GEN_AI_USAGE_CACHE_WRITE_TOKENS) or 0)
+    return isinstance(tokens, int) and tokens >= cached and c.GEN_AI_USAGE_CACHE_CREATION_TOKENS not in plain
 
 
 def error_type(span: ReadableSpan, attributes: Mapping[str, Any]) -> str:

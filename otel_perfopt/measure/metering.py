@@ -32,6 +32,7 @@ class Metering:
         self._finisher = finisher
         self._given = provider
         self.meter = LiveMeter(_prices(settings), settings.windows)
+        self.meter.also_count(c.METRIC_OVERHEAD, lambda: finisher.spent_ns / 1e9)
         self.meter.also_count(c.METRIC_DROPPED, lambda: finisher.dropped)
         self.meter.also_count(c.METRIC_UNDESCRIBED, lambda: finisher.undescribed)
         self._producer = MetricProducer(self.meter)

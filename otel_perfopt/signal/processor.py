@@ -9,10 +9,14 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_perfopt import conventions as c
+from otel_perfopt.signal.dialect_table import OPERATION_NAMES
 from otel_perfopt.signal.faults import fault
 from otel_perfopt.signal.finisher import Finisher
 from otel_perfopt.signal.model_calls import foreign_span_started
 from otel_perfopt.signal.runs import current_run
+
+# A span without any of these is no step of an agent, whoever made it.
+TELLING = frozenset((*OPERATION_NAMES, c.STEP_KIND, c.MODULE_NAME, "llm.request.type"))
 
 
 class PerfoptSpanProcessor(SpanProcessor):
@@ -61,6 +65,10 @@ class PerfoptSpanProcessor(SpanProcessor):
         if finisher is None or finisher.observer is None or not self.active:
             return
         try:
+            # Most spans of a process are no agent's: they are left here, at the cost of a look.
+            attributes = getattr(span._attributes, "_dict", None) or span.attributes  # noqa: SLF001 - ten times as cheap
+            if (not attributes or TELLING.isdisjoint(attributes)) and span.name != c.GEN_AI_EVALUATION_RESULT_EVENT:
+                return
             run = current_run()
             finisher.ended(span, 0 if run is None else run.span.get_span_context().span_id)
         except Exception as error:
