@@ -21,11 +21,20 @@ from otel_perfopt.report.terminal import print_report
 from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal.recorded import open_recorded
 
+_OUTPUT = Path("-")
+
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page here.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the document here.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page here; - is the output."
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the document here; - is the output.",
+)
 @click.option("--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Your own price table.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def analyze(
@@ -39,12 +48,11 @@ def analyze(
     home = AgentSettings.from_environment().home
     table = PriceTable.load(prices) if prices else prices_of(home)
     analysis = read_and_analyse(paths or (_own_telemetry(home),), table, quiet=quiet)
-    if not quiet:
+    if not quiet and _OUTPUT not in (html, json_path):
         print_report(analysis, Console())
     for path, write in ((html, report_html), (json_path, report_json)):
         if path is not None:
             _write(path, write(analysis))
-            click.echo(f"written: {path}", err=True)
 
 
 def read_and_analyse(paths: tuple[Path, ...], prices: PriceTable, *, quiet: bool) -> Analysis:
@@ -53,6 +61,9 @@ def read_and_analyse(paths: tuple[Path, ...], prices: PriceTable, *, quiet: bool
     Raises:
         NoTelemetryError: nothing could be read there; the message says what was found instead.
     """
+    for path in paths:
+        if path.is_fifo():
+            raise NoTelemetryError(f"{path} is a pipe, and telemetry is read twice; write it to a file first")
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
         task = progress.add_task("reading", total=None)
@@ -83,8 +94,14 @@ def _own_telemetry(home: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
+    # Recorded names may hold half a surrogate pair; its escape is right in JSON and readable in the page.
+    content = text.encode("utf-8", "backslashreplace")
+    if path == _OUTPUT:
+        click.echo(content, nl=False)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         raise PerfoptError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f"written: {path}", err=True)

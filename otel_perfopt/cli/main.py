@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from otel_perfopt.errors import MissingExtraError, PerfoptError
 
@@ -15,6 +16,10 @@ _ANALYSIS_MODULES = frozenset(
 
 def main() -> int:
     """Run the command line and return its exit status (0 done, 1 failed, 2 misused or something missing)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe of another encoding shows what it lacks as an escape, instead of ending the command.
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         _run()
     except ModuleNotFoundError as error:

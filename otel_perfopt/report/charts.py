@@ -7,6 +7,7 @@ from typing import Any
 
 from otel_perfopt.analyse.analysis import ContextPoint, Opportunity, TimeShare, Waterfall
 from otel_perfopt.analyse.history import History, NotEnoughHistory
+from otel_perfopt.report.printable import printable
 from otel_perfopt.report.section import Chart
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -219,5 +220,7 @@ def _expression(labels: dict[str, str]) -> str:
 
 
 def _escaped(text: str) -> str:
+    # Before the expression is made: what it says in escapes would be turned back into the characters.
+    text = printable(text)
     shortened = text if len(text) <= 48 else text[:47] + "…"
     return shortened.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime, timezone
 from functools import cache
 
@@ -12,6 +14,8 @@ from otel_perfopt import __version__
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.report.section import Chart
 from otel_perfopt.report.sections import report_sections
+
+_BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 
 
 def report_html(analysis: Analysis, *, title: str = "What your agents do", made_at: datetime | None = None) -> str:
@@ -38,6 +42,8 @@ def _svg(chart: Chart) -> Markup:
     # The renderer starts a script engine (0.5 s), so only a page with charts pays for it.
     import vl_convert  # noqa: PLC0415
 
-    drawn = vl_convert.vegalite_to_svg(dict(chart.specification))
+    # It cuts long labels between the halves of a surrogate pair, and fails.
+    specification = _BEYOND_BMP.sub("□", json.dumps(chart.specification, ensure_ascii=False))
+    drawn = vl_convert.vegalite_to_svg(specification)
     # Safe: the renderer escapes every text it draws.
     return Markup(drawn)  # noqa: S704

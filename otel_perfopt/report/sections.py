@@ -6,6 +6,7 @@ from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.report.activity import errors, next_steps, parallelism, repetition
 from otel_perfopt.report.history import history
 from otel_perfopt.report.overview import findings, opportunities, overview, problems
+from otel_perfopt.report.printable import printable
 from otel_perfopt.report.run import slow_run
 from otel_perfopt.report.section import Section
 from otel_perfopt.report.usage import context, thinking, usage
@@ -29,6 +30,6 @@ _PARTS = (
 
 
 def report_sections(analysis: Analysis) -> tuple[Section, ...]:
-    """Return every part of the report that has something to say."""
+    """Return every part of the report that has something to say, in text that any screen may show."""
     made = (part(analysis) for part in _PARTS)
-    return tuple(section for section in made if section is not None)
+    return tuple(printable(section) for section in made if section is not None)

@@ -78,6 +78,50 @@ def test_analyze_says_what_it_found_instead(tmp_path, content, said):
     assert "Traceback" not in printed
 
 
+SPAN = {
+    "traceId": "1" * 32,
+    "spanId": "1" * 16,
+    "name": "\ud800",
+    "startTimeUnixNano": "1790000000000000000",
+    "endTimeUnixNano": "1790000001000000000",
+    "attributes": [{"key": "gen_ai.operation.name", "value": {"stringValue": "invoke_agent"}}],
+}
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Return a recording whose only name is no text that UTF-8 can hold."""
+    line = {"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": [SPAN]}]}]}
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps(line) + "\n")
+    return file
+
+
+def test_analyze_prints_and_writes_names_that_no_encoding_holds(tmp_path, odd):
+    """Half a surrogate pair in a name ends neither the report, nor the page, nor the document."""
+    out = perfopt("analyze", odd, "--html", "r.html", "--json", "r.json", cwd=tmp_path)
+    assert r"\ud800" in out
+    assert r"\ud800" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "r.json").read_bytes())["commands"][0]["name"] == "\ud800"
+
+
+def test_a_poorer_encoding_shows_escapes(tmp_path, odd):
+    """Where the output is ASCII the report is still whole."""
+    assert "Overview" in perfopt("analyze", odd, cwd=tmp_path, PYTHONIOENCODING="ascii")
+
+
+def test_analyze_writes_the_document_to_the_output(tmp_path, odd):
+    """`--json -` is the document and nothing else, for a program behind a pipe."""
+    assert json.loads(perfopt("analyze", odd, "--json", "-", cwd=tmp_path))["format"] == "perfopt.report"
+    assert not (tmp_path / "-").exists()
+
+
+def test_analyze_does_not_wait_for_a_pipe(tmp_path):
+    """A pipe cannot be read twice: it is refused at once."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe" in perfopt("analyze", "pipe", cwd=tmp_path, status=1)
+
+
 def test_analyze_without_a_path_says_how_to_record(tmp_path):
     """A newcomer's first call leads to the next one."""
     assert "perfopt run python my_agent.py" in perfopt("analyze", cwd=tmp_path, status=1)

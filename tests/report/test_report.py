@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from rich.console import Console
@@ -20,6 +20,7 @@ from otel_perfopt.report.sections import report_sections
 from otel_perfopt.report.terminal import print_report
 from otel_perfopt.signal.source import ReadProblem
 
+EVIL = "a\x1b]0;owned\x07\x00\ud800\u202e"
 HOSTILE = "<script>alert('x')</script>[bold]'\\"
 
 
@@ -121,3 +122,24 @@ def test_the_described_document_is_the_one_that_is_written(request):
     """docs/report-json.md is what the types say (python -m otel_perfopt.report.document_reference)."""
     page = request.config.rootpath / "docs" / "report-json.md"
     assert page.read_text(encoding="utf-8") == reference()
+
+
+def test_recorded_names_do_nothing_to_a_terminal_or_a_drawing(analysis):
+    """Escape sequences, half surrogates and what turns text around are written out, not obeyed."""
+    bars = (types.Bar("1", EVIL, StepKind.COMMAND, 0, 0.0, 3.0), types.Bar("2", EVIL, StepKind.TOOL, 1, 0.0, 1.0))
+    run = replace(analysis.waterfall, bars=bars)
+    evil = replace(analysis, commands=(replace(analysis.commands[0], name=EVIL),), waterfall=run)
+    stream = io.StringIO()
+    print_report(evil, Console(file=stream, width=200, color_system=None))
+    assert not set(stream.getvalue()) & {"\x1b", "\x00", "\x07", "\ud800", "\u202e"}
+    assert r"\x1b]0;owned\x07\x00\ud800\u202e" in stream.getvalue()
+    page = report_html(evil)
+    assert not set(page) & {"\x1b", "\x00", "\x07", "\ud800", "\u202e"}
+    assert json.loads(report_json(evil).encode("utf-8", "backslashreplace"))["commands"][0]["name"] == EVIL
+
+
+def test_a_long_name_of_pictures_is_drawn(analysis):
+    """The page is written whatever is in a label that is cut."""
+    bars = (types.Bar("1", "🔧" * 60, StepKind.COMMAND, 0, 0.0, 3.0),)
+    page = report_html(replace(analysis, waterfall=replace(analysis.waterfall, bars=bars)))
+    assert "□□□" in page
