@@ -12,7 +12,7 @@ from otel_perfopt.signal.faults import fault
 from otel_perfopt.signal.finisher import Finisher
 from otel_perfopt.signal.snapshot import Snapshot, TooLargeError, take
 
-LARGE_BYTES: Final = 8192
+LARGE_BYTES: Final = 4096
 MAX_TEXT_CHARS: Final = 4 << 20
 
 # Arguments and result in, span attributes out.

@@ -108,6 +108,7 @@ def test_a_full_queue_loses_no_span(kept, monkeypatch):
     """Without room spans end at once, the digests of some are left out and counted."""
     finisher = tracing.finisher()
     monkeypatch.setattr(finisher, "_limit", 3)
+    monkeypatch.setattr(finisher, "_busy", 1)
     for n in range(200):
         look_up(f"ORD-{n}")
     spans = kept.spans()
