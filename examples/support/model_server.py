@@ -63,8 +63,12 @@ class Model:
                 }
                 for position, (name, arguments) in enumerate(reply.calls)
             ]
+        thought = 0
+        if request.get("reasoning_effort"):
+            message["reasoning_content"] = thoughts(reply)
+            thought = count_tokens(message["reasoning_content"])
         prompt, cached = self.cache.read(prompt_texts(request))
-        written = count_tokens(written_text(message))
+        written = count_tokens(written_text(message)) + thought
         self.count(prompt, cached, written)
         first_s = latency.MODEL_OVERHEAD_S + (prompt - cached) / latency.PREFILL_TOKENS_PER_S
         usage = {
@@ -72,7 +76,7 @@ class Model:
             "completion_tokens": written,
             "total_tokens": prompt + written,
             "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": 0},
         }
         head = {"id": f"chatcmpl-{number}", "created": int(time.time()), "model": request.get("model", MODEL)}
         return head, message, "tool_calls" if reply.calls else "stop", usage, first_s
@@ -102,6 +106,12 @@ def written_text(message, content=True):
     return (content and message["content"] or "") + "".join(f"{call['name']}{call['arguments']}" for call in calls)
 
 
+def thoughts(reply):
+    """What the model thinks before it replies, where it is asked to reason."""
+    asked = "; ".join(f"{name} with {', '.join(arguments) or 'nothing'}" for name, arguments in reply.calls)
+    return f"I still have to know more, so I ask for {asked}." if asked else "I know enough, so I write the answer."
+
+
 def pieces(text, tokens=TOKENS_PER_CHUNK):
     size = tokens * CHARACTERS_PER_TOKEN
     return [text[start : start + size] for start in range(0, len(text), size)]
@@ -110,6 +120,8 @@ def pieces(text, tokens=TOKENS_PER_CHUNK):
 def deltas(message):
     """A message as a stream sends it: (delta, tokens it took to write)."""
     yield {"role": "assistant", "content": "" if message["content"] else None}, 0
+    for piece in pieces(message.get("reasoning_content", "")):
+        yield {"reasoning_content": piece}, count_tokens(piece)
     for piece in pieces(message["content"] or ""):
         yield {"content": piece}, count_tokens(piece)
     for index, call in enumerate(message.get("tool_calls") or ()):
