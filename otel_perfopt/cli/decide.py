@@ -10,6 +10,7 @@ import click
 
 from otel_perfopt.cli.options import home_option, who_options
 from otel_perfopt.decide.approval import identity
+from otel_perfopt.decide.kill_switch import switch_everything_off
 from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import publish
@@ -74,6 +75,9 @@ def retry(name: str, home: Path, named: str | None, reason: str) -> None:
 def kill(name: str | None, home: Path, named: str | None, reason: str) -> None:
     """Switch treatment off in every agent at once, for one policy or, without NAME, for all."""
     now_ns = time.time_ns()
+    if name is None:
+        # Before anything that can fail: a ledger that cannot be read or written must not keep treatment on.
+        switch_everything_off(home)
     policies = PolicySet.open(home, now_ns)
     _tell(policies.kill(name, identity(named), reason, now_ns))
     publish(policies, now_ns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from otel_perfopt.errors import TransitionError
+
 KILL_FILE = "kill"
 KILL_FOLDER = "kill.d"
 
@@ -39,6 +41,18 @@ class KillSwitch:
 
     def _path(self, policy: str | None) -> Path:
         return self._home / KILL_FILE if policy is None else self._home / KILL_FOLDER / policy
+
+
+def switch_everything_off(home: Path) -> None:
+    """Make the kill file of a home folder, whatever state the rest of it is in.
+
+    Raises:
+        TransitionError: it cannot be made; the message says what else switches the agents off.
+    """
+    try:
+        KillSwitch(home).switch_off(None)
+    except OSError as error:
+        raise TransitionError(f"cannot make the kill file: {error}; set PERFOPT_KILL=1 for the agents") from error
 
 
 def _is_there(path: Path) -> bool:

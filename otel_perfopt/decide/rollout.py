@@ -92,6 +92,21 @@ class Limits(DeclaredModel):
         return self
 
 
+def _told_apart(unit: str) -> str:
+    # Conversations counted one by one where processes are allocated would let chance pass for evidence.
+    if unit in {"process", "time_block"}:
+        raise ValueError(
+            f"{unit} cannot be compared yet: telemetry does not tell them apart; write conversation or user"
+        )
+    return unit
+
+
+def _part_of_all(share: float) -> float:
+    if not 0.0 < share < 1.0:
+        raise ValueError("must leave somebody in each arm: without a hold-back nothing shows harm; write 5%")
+    return share
+
+
 _STEPS = (
     Step.model_validate({"shadow": "24h"}),
     Step.model_validate({"treatment": "5%", "baseline": "5%"}),
@@ -102,11 +117,13 @@ _STEPS = (
 class Rollout(DeclaredModel):
     """The way from nobody to everybody; `holdback` is the share that stays baseline for good."""
 
-    unit: Literal["conversation", "user", "process", "time_block"] = "conversation"
+    unit: Annotated[Literal["conversation", "user", "process", "time_block"], AfterValidator(_told_apart)] = (
+        "conversation"
+    )
     warmup_s: DurationOrZero = Field(default=600.0, alias="warmup")
     steps: Annotated[tuple[Step, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=20)] = _STEPS
     limits: Limits = Limits()
-    holdback: Share = _HOLDBACK
+    holdback: Annotated[Share, AfterValidator(_part_of_all)] = _HOLDBACK
     on_inconclusive: Literal["revert", "hold"] = "revert"
 
     @model_validator(mode="after")

@@ -203,3 +203,10 @@ def test_one_turn_of_the_loop_ends(home):
     """`--once` is what a cron job calls."""
     perfopt("loop", "--once", cwd=home)
     assert Path(home, ".perfopt", "snapshot.json").exists()
+
+
+def test_kill_works_when_the_ledger_does_not(home):
+    """Where the ledger cannot be read the command fails and says so, but treatment is off."""
+    (home / ".perfopt" / "ledger.jsonl").write_text("{}\n")
+    assert "no ledger entry" in perfopt("kill", cwd=home, status=1)
+    assert (home / ".perfopt" / "kill").exists()

@@ -104,6 +104,12 @@ def change(line: str, new: str) -> str:
         (MINIMAL + "  rollout:\n    steps: [{treatment: 10%, baseline: 50%}]\n", r"equal arms"),
         (MINIMAL + "  rollout:\n    steps: [{treatment: 50%}]\n", r"steps\[0\]: needs shadow, or both"),
         (MINIMAL + "  rollout:\n    steps: [{shadow: 1h}]\n", r"exposes nobody"),
+        (
+            MINIMAL + "  rollout: {unit: process}\n",
+            r"x\.yaml:11:19: spec\.rollout\.unit: process cannot be compared yet",
+        ),
+        (MINIMAL + "  rollout: {holdback: 0%}\n", r"spec\.rollout\.holdback: .*without a hold-back"),
+        (MINIMAL + "  rollout: {holdback: 100%}\n", r"spec\.rollout\.holdback: must leave somebody"),
         (MINIMAL + "  rollout:\n    limits: {minUnits: true}\n", r"minUnits: must be a whole number \(it is true\)"),
         (MINIMAL + "  guardrails: [{metric: cost_usd, maxIncrease: 5pp}]\n", r"guardrails\[0\]: cost_usd is no share"),
         (MINIMAL + "  guardrails: [{metric: quality, maxIncrease: 5%}]\n", r"give maxDecrease"),
