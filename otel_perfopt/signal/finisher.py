@@ -120,7 +120,7 @@ class Finisher:
         observer = self.observer
         if observer is None:
             return
-        if get_ident() == self._ending_on:
+        if self._ending_on and get_ident() == self._ending_on:
             # One of our own, which this very thread is ending.
             observer.ended(span, self._ending_run or run_span_id)
         elif self.has_room():

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from metered_host import Host, points_of
@@ -271,3 +275,36 @@ def test_an_error_of_another_instrumentation_counts(host):
     with host.tracers.get_tracer("theirs").start_as_current_span("t", attributes={"openinference.span.kind": "TOOL"}):
         trace.get_current_span().set_status(Status(StatusCode.ERROR, "no"))
     assert by(host.metrics(), "perfopt.errors").attributes["error.type"] == "_OTHER"
+
+
+def test_the_exporters_of_opentelemetry_instrument_get_our_metrics(tmp_path):
+    """Without any code of ours, metrics and enriched spans go wherever the environment sends telemetry."""
+    launcher = Path(sys.executable).with_name("opentelemetry-instrument")
+    if not launcher.exists():
+        pytest.skip("opentelemetry-instrument is not installed")
+    script = tmp_path / "agent.py"
+    script.write_text(
+        "from otel_perfopt import command, tool\n"
+        "@tool('look_up', effects='read')\n"
+        "def look_up(n): return {'n': n}\n"
+        "with command('/task'):\n"
+        "    look_up(1); look_up(1)\n"
+    )
+    environment = {
+        **os.environ,
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_METRICS_EXPORTER": "console",
+        "OTEL_LOGS_EXPORTER": "none",
+        "PERFOPT_HOME": str(tmp_path / "home"),
+    }
+    done = subprocess.run(
+        [launcher, sys.executable, script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    for said in (
+        '"name": "perfopt.command.duration"',
+        '"name": "perfopt.tool.duration"',
+        '"scale": 5',
+        '"perfopt.waste.repeated_calls": 1',
+        '"perfopt.critical_path.top": "tool look_up"',
+    ):
+        assert said in done.stdout, said
