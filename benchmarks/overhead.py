@@ -53,7 +53,7 @@ CHAT = {
 OTHERS = {
     "openinference": ("openinference-instrumentation-openai",),
     "openllmetry": ("opentelemetry-instrumentation-openai", "traceloop-sdk", "httpx"),
-    "official": ("opentelemetry-instrumentation-openai-v2", "httpx"),
+    "official": ("opentelemetry-instrumentation-genai-openai",),
     "logfire": ("logfire",),
     "relay": ("nemo-relay",),
 }
@@ -207,7 +207,7 @@ def others(folder: Path, rounds: int) -> None:
                 [interpreter, ONE, name, str(rounds)], capture_output=True, text=True, timeout=600, check=False
             )
             found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
-            why = (done.stderr.strip().splitlines() or ["no output"])[-1] if not found else found.get("skipped", "")
+            why = (done.stderr.strip().splitlines() or ["no output"])[-1] if not found else ""
         except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
             found, why = {}, str(error)
         print(f"  {name}{': skipped: ' + why if why else ''}")
