@@ -17,6 +17,7 @@ from otel_perfopt.signal.faults import fault
 from otel_perfopt.signal.framework_tool import release_framework_tools
 from otel_perfopt.signal.integrations import INTEGRATIONS, Integration
 from otel_perfopt.signal.interception import Interception, intercept
+from otel_perfopt.signal.module_loads import ModuleLoads, watch_loads
 from otel_perfopt.signal.taken_over import proxied, release_tool, take_tool
 from otel_perfopt.signal.targets import Target, Targets
 from otel_perfopt.signal.tool_calls import around_tool
@@ -39,6 +40,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
     """
 
     _undo: list[Callable[[], object]]
+    _loads: ModuleLoads | None = None
     _metering: Metering | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -66,6 +68,9 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         implicit.use(implicit.ImplicitCommands(settings.idle_s))
         self._undo.append(implicit.commands().close_all)
         self._undo.append(model_calls.forget_conversations)
+        if settings.module_loads:
+            self._loads = ModuleLoads()
+            self._undo.append(watch_loads(self._loads))
         self._undo.append(release_framework_tools)
         self._start_integrations()
         self._start_targets(settings.commands, self._take_command)

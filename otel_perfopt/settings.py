@@ -20,7 +20,8 @@ class AgentSettings:
     instrument (`module:glob`, commands also `module:function=/name`); `effects` declares tools
     (`glob=read`); `killed` is the kill switch; `capture_content` lets prompts, arguments and results
     into spans (off, as the conventions ask). `discover_tools` takes the functions that a model call's
-    `tools` name as the tools. Telemetry files are rotated at `telemetry_file_bytes` and the oldest
+    `tools` name as the tools. `module_loads` makes spans of imports
+    that take long (off: a program's start has many). Telemetry files are rotated at `telemetry_file_bytes` and the oldest
     removed past `telemetry_total_bytes`. A command nobody declared ends after `idle_s` without a call.
 
     Live `metrics` go to the host's meter provider and, where telemetry is written and unless
@@ -38,6 +39,7 @@ class AgentSettings:
     write_telemetry: bool = False
     service_name: str = ""
     discover_tools: bool = True
+    module_loads: bool = False
     telemetry_file_bytes: int = 32 << 20
     telemetry_total_bytes: int = 512 << 20
     idle_s: float = 300.0
@@ -61,6 +63,7 @@ class AgentSettings:
             write_telemetry=_flag(source, "PERFOPT_WRITE_TELEMETRY"),
             service_name=source.get("OTEL_SERVICE_NAME", ""),
             discover_tools=source.get("PERFOPT_DISCOVER_TOOLS", "").strip().lower() not in _FALSE,
+            module_loads=_flag(source, "PERFOPT_MODULE_LOADS"),
             telemetry_file_bytes=int(_number(source, "PERFOPT_TELEMETRY_FILE_BYTES", 32 << 20)),
             telemetry_total_bytes=int(_number(source, "PERFOPT_TELEMETRY_TOTAL_BYTES", 512 << 20)),
             idle_s=_number(source, "PERFOPT_IDLE_S", 300.0),

@@ -75,6 +75,16 @@ def prepare_now() -> None:
         _preparing.release()
 
 
+def prepared() -> bool:
+    """Tell whether everything is set up: a span started now costs no more than a span."""
+    return _first_use is None
+
+
+def preparing() -> bool:
+    """Tell whether it is being set up here, by this thread or task."""
+    return _preparing_here.get()
+
+
 def after_fork() -> None:
     """Take a lock that is free: the parent may have held it."""
     global _preparing  # noqa: PLW0603 - see above
