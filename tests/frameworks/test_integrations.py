@@ -18,10 +18,10 @@ from otel_perfopt.signal.integrations import INTEGRATIONS
 def codes(module):
     found = {}
     for owner in [module, *(value for value in vars(module).values() if isinstance(value, type))]:
-        for name, value in vars(owner).items():
-            value = getattr(value, "__wrapped__", value)
-            if hasattr(value, "__code__"):
-                found[id(value)] = (value, value.__code__)
+        for value in list(vars(owner).values()):
+            for function in (value, getattr(value, "__wrapped__", None)):
+                if hasattr(function, "__code__"):
+                    found[id(function)] = (function, function.__code__)
     return found
 
 integration = next(item for item in INTEGRATIONS if item.name == sys.argv[1])
