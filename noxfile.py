@@ -39,7 +39,9 @@ def families(session: nox.Session) -> None:
     """
     session.install("-e", ".[test]", "vcrpy")
     prepared = Path(session.cache_dir, "families").resolve()
-    for requirements in sorted(Path("tests/dialect/requirements").glob("o*.txt")):
+    for requirements in sorted(Path("tests/dialect/requirements").glob("*.txt")):
+        if requirements.stem == "clients":
+            continue
         python = prepared / requirements.stem / "bin" / "python"
         if not python.exists():
             session.run("python", "-m", "venv", str(python.parent.parent))

@@ -24,13 +24,15 @@ def same_calls(tree: TraceTree, kinds: Mapping[str, StepKind]) -> tuple[list[lis
     model call or tool call. Model calls are the same when they have one reply's id and overlap, when
     one directly encloses the other alone, or when spans of two layers with one model begin and end
     together. Tool calls are the same with one call id, or when a tool encloses the same tool of
-    another layer. A model call that directly encloses several is their wrapper.
+    another layer, and so are embeddings and retrievals. A model call that directly encloses several is
+    their wrapper.
     """
     inferences = [span_id for span_id in tree.order if kinds[span_id] is StepKind.INFERENCE]
     tools = [span_id for span_id in tree.order if kinds[span_id] is StepKind.TOOL]
-    if len(inferences) < 2 and len(tools) < 2:
+    retrievals = [span_id for span_id in tree.order if kinds[span_id] is StepKind.RETRIEVAL]
+    if len(inferences) < 2 and len(tools) < 2 and len(retrievals) < 2:
         return [], set()
-    sets = _Sets([*inferences, *tools])
+    sets = _Sets([*inferences, *tools, *retrievals])
     enclosing = _enclosing(tree, kinds)
     wrappers: set[str] = set()
     if len(inferences) > 1:
@@ -39,7 +41,9 @@ def same_calls(tree: TraceTree, kinds: Mapping[str, StepKind]) -> tuple[list[lis
         wrappers = _join_enclosed(tree, inferences, enclosing, sets)
     if len(tools) > 1:
         sets.join_all(_one_identity(tree, tools, c.GEN_AI_TOOL_CALL_ID))
-        sets.join_all(_same_tool(tree, tools, enclosing))
+        sets.join_all(_same_inside(tree, tools, enclosing, c.GEN_AI_TOOL_NAME))
+    if len(retrievals) > 1:
+        sets.join_all(_same_inside(tree, retrievals, enclosing, c.GEN_AI_OPERATION_NAME))
     return sets.groups(), wrappers
 
 
@@ -165,14 +169,17 @@ def _join_enclosed(tree: TraceTree, members: Sequence[str], enclosing: Mapping[s
     return wrappers
 
 
-def _same_tool(tree: TraceTree, members: Sequence[str], enclosing: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    tools = set(members)
+def _same_inside(
+    tree: TraceTree, members: Sequence[str], enclosing: Mapping[str, str], name: str
+) -> Iterator[tuple[str, str]]:
+    """Pair a span with the one it directly encloses where both name the same and another layer wrote the inner one."""
+    known = set(members)
     for member in members:
         outer = enclosing.get(member)
-        if outer is None or outer not in tools:
+        if outer is None or outer not in known:
             continue
         inner_span, outer_span = tree.spans[member], tree.spans[outer]
-        name = text(inner_span.attributes, c.GEN_AI_TOOL_NAME)
+        named = text(inner_span.attributes, name)
         another_layer = inner_span.scope != outer_span.scope or c.MCP_METHOD_NAME in inner_span.attributes
-        if name and name == text(outer_span.attributes, c.GEN_AI_TOOL_NAME) and another_layer:
+        if named and named == text(outer_span.attributes, name) and another_layer:
             yield outer, member

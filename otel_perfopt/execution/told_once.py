@@ -28,8 +28,8 @@ _FILLED: Final = ("gen_ai.", "perfopt.", "mcp.", c.USER_ID, c.SESSION_ID)
 def told_once(tree: TraceTree, kinds: dict[str, StepKind]) -> tuple[TraceTree, dict[str, StepKind]]:
     """Keep one span of each call as its step; the others become plain spans inside or around it.
 
-    Of a model call the innermost span is kept (the leaf), of a tool call the outermost (what the agent
-    waited for), and ours before any. It gets what only the others state. Token counts come from the
+    Of a model call and an embedding the innermost span is kept (the leaf), of a tool call the outermost
+    (what the agent waited for), and ours before any. It gets what only the others state. Token counts come from the
     client itself, then from whoever states most. Every span stays in the trace.
     """
     groups, wrappers = same_calls(tree, kinds)
@@ -63,7 +63,7 @@ def _depths(tree: TraceTree) -> dict[str, int]:
 def _kept(
     members: Sequence[str], spans: Mapping[str, SpanRecord], kinds: Mapping[str, StepKind], depths: Mapping[str, int]
 ) -> str:
-    inward = 1 if kinds[members[0]] is StepKind.INFERENCE else -1
+    inward = -1 if kinds[members[0]] is StepKind.TOOL else 1
     return min(
         members,
         key=lambda member: (

@@ -31,13 +31,23 @@ def cassettes(shared_data, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def prepared():
+    """Return what gives the interpreter of a prepared environment, or skips the test with the reason."""
+
+    def interpreter(name):
+        folder = os.environ.get("PERFOPT_FAMILIES")
+        if not folder:
+            pytest.skip("PERFOPT_FAMILIES names no folder of prepared environments; nox -s families makes them")
+        python = Path(folder, name, "bin", "python")
+        if not python.exists():
+            pytest.skip(f"no environment {python.parent.parent}; nox -s families makes it")
+        return python
+
+    return interpreter
+
+
 @pytest.fixture(scope="session", params=FAMILIES)
-def family_python(request):
+def family_python(request, prepared):
     """Return (family, interpreter that has it), or skip the test with the reason."""
-    prepared = os.environ.get("PERFOPT_FAMILIES")
-    if not prepared:
-        pytest.skip("PERFOPT_FAMILIES names no folder of prepared environments; nox -s families makes them")
-    python = Path(prepared, request.param, "bin", "python")
-    if not python.exists():
-        pytest.skip(f"no environment {python.parent.parent}; nox -s families makes it")
-    return request.param, python
+    return request.param, prepared(request.param)

@@ -49,13 +49,9 @@ def span(number, parent, name, start_ms, end_ms, said, *, failed=False):  # noqa
 
 def runs_of(tmp_path, *, spans=(), logs=(), scope="", service="agent"):
     resource = {"attributes": attributes({"service.name": service})}
-    lines = []
-    if spans:
-        lines.append(
-            {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": {"name": scope}, "spans": spans}]}]}
-        )
-    for log in logs:
-        lines.append({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": log}]}]})
+    told = [{"scope": {"name": scope}, "spans": spans}] if spans else []
+    lines = [{"resourceSpans": [{"resource": resource, "scopeSpans": told}]}]
+    lines += [{"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": log}]}]} for log in logs]
     file = tmp_path / "telemetry.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     source = open_recorded([file])

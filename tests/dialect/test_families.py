@@ -211,3 +211,12 @@ def test_the_environment_has_the_family(family_python, with_content):
     # It looks for a function that this version of MCP has no more.
     assert broken == ({"opentelemetry-instrumentation-mcp"} if family == "openllmetry" else set())
     assert len(with_content.states) - len(broken) >= 2
+
+
+def test_several_families_at_once_are_still_one_step_a_call(prepared, calls, tmp_path):
+    """Three instrumentations of one client, and a client that writes spans itself: every call counts once."""
+    outcome = run_family(prepared("several"), [job for job, _ in calls.values()], tmp_path, CONTENT_ON)
+    assert len(outcome.states) >= 4
+    number, differences, _ = compared("openinference", outcome, calls)
+    assert not differences, differences[:5]
+    assert number >= 180

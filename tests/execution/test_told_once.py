@@ -158,6 +158,20 @@ def test_a_tool_that_calls_itself_is_called_twice():
     assert kinds(run, StepKind.TOOL) == ["a", "b"]
 
 
+def test_an_embedding_of_two_layers_is_one_and_a_retrieval_around_it_another():
+    """The operation tells them apart."""
+
+    def retrieval(span_id, start, end, parent, *, scope, operation):
+        said = {c.GEN_AI_OPERATION_NAME: operation}
+        return span(span_id, start * MS, end * MS, parent, kind="retrieval", attributes=said, scope=scope)
+
+    (run,) = executions_of([
+        command(), retrieval("q", 1, 30, "r", scope="x", operation="retrieval"), retrieval("a", 2, 20, "q", scope="y", operation="embeddings"),
+        retrieval("b", 3, 19, "a", scope="z", operation="embeddings"),
+    ])  # fmt: skip
+    assert kinds(run, StepKind.RETRIEVAL) == ["q", "b"]
+
+
 SPANS = st.lists(
     st.builds(
         lambda number, start, length, parent, scope, reply, kind: (
