@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,19 +16,16 @@ from otel_perfopt.decide.observation import NOTHING_OBSERVED, Observation
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import LEASE_S, publish
 from otel_perfopt.errors import PerfoptError
-from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.findings_watch import FindingsWatch
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
-
-_NO_RUNS: Sequence[Execution] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn saw and did; `problems` are what went wrong without stopping it."""
+    """What one turn saw (`runs` were complete by then) and did; `problems` are what went wrong without stopping it."""
 
     now_ns: int
-    executions: Sequence[Execution] = ()
+    runs: int = 0
     standings: Mapping[str, Standing] = field(default_factory=dict)
     transitions: tuple[Transition, ...] = ()
     snapshot: Snapshot | None = None
@@ -60,14 +57,14 @@ class Controller:
         now_ns = self._clock()
         problems: list[str] = []
         transitions: list[Transition] = []
-        fresh = _guarded(lambda: self.observatory.look(now_ns), _NO_RUNS, problems)
+        runs = _guarded(lambda: self.observatory.look(now_ns), 0, problems)
         transitions += _guarded(lambda: self.policies.reload(now_ns), (), problems)
         standings = self._standings(now_ns)
         observations = self._observations(standings, now_ns, problems)
         transitions += _guarded(lambda: self.policies.advance(observations, now_ns), (), problems)
         snapshot = _guarded(lambda: publish(self.policies, now_ns, self._lease_s), None, problems)
         problems += [str(problem) for problem in self.policies.problems]
-        return Turn(now_ns, fresh, standings, tuple(transitions), snapshot, tuple(problems))
+        return Turn(now_ns, runs, standings, tuple(transitions), snapshot, tuple(problems))
 
     def _observations(
         self, standings: Mapping[str, Standing], now_ns: int, problems: list[str]

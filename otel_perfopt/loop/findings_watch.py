@@ -8,7 +8,6 @@ from pathlib import Path
 
 from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.finding import Finding
-from otel_perfopt.errors import PerfoptError
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.measure.priced_source import PricedExecutions, prices_of
 from otel_perfopt.signal.recorded import open_recorded
@@ -50,8 +49,9 @@ class FindingsWatch:
         finished, self._running = self._running, None
         try:
             self._latest = finished.result()
-        except (PerfoptError, OSError) as error:
-            complain(f"the analysis of {self._telemetry} failed: {error}")
+        except Exception as error:
+            # Whatever it is: conditions stay as they were, and the comparisons, which guard the agents, go on.
+            complain(f"the analysis of {self._telemetry} failed: {type(error).__name__}: {error}")
 
     def _analyse(self) -> Sequence[Finding]:
         source = PricedExecutions(RecordedExecutions(open_recorded([self._telemetry])), prices_of(self._home))

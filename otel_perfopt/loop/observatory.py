@@ -13,14 +13,13 @@ from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import decisions_in_force
 from otel_perfopt.decide.state import PolicyState, State
 from otel_perfopt.execution.builder import executions_of
-from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import SHADOW, ShadowWatch
 from otel_perfopt.measure.price import PriceTable, priced
 from otel_perfopt.measure.priced_source import prices_of
 from otel_perfopt.signal.otlp_tail import OtlpTail
 from otel_perfopt.signal.source import ReadTally
-from otel_perfopt.verify.comparison import compare
+from otel_perfopt.verify.comparison import Comparison, comparison_of
 from otel_perfopt.verify.units import UnitTable
 from otel_perfopt.verify.verdict import Conclusion, Unit, Verdict
 
@@ -36,6 +35,16 @@ class Standing:
     observation: Observation
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One policy's comparison as of a revision, and the one of the hold-back alone once it is active."""
+
+    revision: tuple[Decision, int, int]
+    units: tuple[Unit, ...]
+    whole: Comparison
+    since_promoted: Comparison | None
+
+
 class Observatory:
     """Follows the telemetry of a home folder; nothing here changes where a policy stands."""
 
@@ -43,6 +52,7 @@ class Observatory:
         self._tail = OtlpTail(home / TELEMETRY_FOLDER)
         self._units = UnitTable()
         self._shadow = ShadowWatch()
+        self._compared: dict[str, _Compared] = {}
         self._prices = prices or prices_of(home)
 
     @property
@@ -50,9 +60,9 @@ class Observatory:
         """What was read, and what could not be."""
         return self._tail.tally
 
-    def look(self, now_ns: int) -> Sequence[Execution]:
-        """Read what is new and return the runs that are complete since the last look."""
-        fresh: list[Execution] = []
+    def look(self, now_ns: int) -> int:
+        """Read what is new and return how many runs are complete since the last look."""
+        runs = 0
         for batch in self._tail.read(now_ns):
             for execution in executions_of(batch):
                 if not execution.finished:
@@ -60,8 +70,8 @@ class Observatory:
                 run = priced(execution, self._prices)
                 self._units.observe(run)
                 self._shadow.observe(run)
-                fresh.append(run)
-        return fresh
+                runs += 1
+        return runs
 
     def standing(self, status: PolicyStatus, policies: PolicySet, now_ns: int) -> Standing:
         """Return how one policy compares in its present run of exposure."""
@@ -71,29 +81,34 @@ class Observatory:
         if not decisions or not state.is_exposed:
             return Standing(None, (), Observation(shadow=shadow, since_ns=state.since_ns))
         # A digest that is tried again starts anew: earlier units belong to the earlier trial.
-        unit = status.policy.spec.rollout.unit
-        units = tuple(self._units.units(status.name, state.digest, state.exposed_ns, unit))
-        verdict = self._verdict(decisions[0], status, units, now_ns)
-        if state.state is State.ACTIVE and verdict.conclusion is not Conclusion.WORSE:
-            verdict = self._worse_since_promoted(decisions[0], status, units, now_ns) or verdict
-        return Standing(verdict, units, _observation(verdict, units, state))
+        compared = self._compared_of(decisions[0], status)
+        verdict = compared.whole.verdict(now_ns)
+        if compared.since_promoted is not None and verdict.conclusion is not Conclusion.WORSE:
+            since = compared.since_promoted.verdict(now_ns)
+            verdict = since if since.conclusion is Conclusion.WORSE else verdict
+        return Standing(verdict, compared.units, _observation(verdict, compared.units, state))
 
-    def _worse_since_promoted(
-        self, decision: Decision, status: PolicyStatus, units: Sequence[Unit], now_ns: int
-    ) -> Verdict | None:
-        """Return the verdict on the hold-back alone where it shows harm.
-
-        What the canary showed says nothing against a change since, and would outweigh it for ever:
-        promotion starts a second test, with an error of at most alpha of its own.
-        """
-        since = [unit for unit in units if unit.stage == decision.stage]
-        verdict = self._verdict(decision, status, since, now_ns)
-        return verdict if verdict.conclusion is Conclusion.WORSE else None
-
-    def _verdict(self, decision: Decision, status: PolicyStatus, units: Sequence[Unit], now_ns: int) -> Verdict:
+    def _compared_of(self, decision: Decision, status: PolicyStatus) -> _Compared:
+        """Return the comparison of one policy, made again only when something about it changed."""
         state, spec = status.state, status.policy.spec
-        exclusions = self._units.exclusions(status.name, state.digest, state.exposed_ns, spec.rollout.unit)
-        return compare(decision, comparison_plan(spec), units, now_ns, exclusions)
+        revision = (decision, state.exposed_ns, self._units.revision(status.name, state.digest))
+        known = self._compared.get(status.name)
+        if known is not None and known.revision == revision:
+            return known
+        # A digest that is tried again starts anew: earlier units belong to the earlier trial.
+        trial = (status.name, state.digest, state.exposed_ns, spec.rollout.unit)
+        units, exclusions = tuple(self._units.units(*trial)), self._units.exclusions(*trial)
+        plan = comparison_plan(spec)
+        # What the canary showed says nothing against a change since, and would outweigh it for ever: promotion
+        # starts a second test on the hold-back alone, with an error of at most alpha of its own.
+        promoted = [unit for unit in units if unit.stage == state.stage] if state.state is State.ACTIVE else None
+        made = self._compared[status.name] = _Compared(
+            revision,
+            units,
+            comparison_of(decision, plan, units, exclusions),
+            None if promoted is None else comparison_of(decision, plan, promoted, exclusions),
+        )
+        return made
 
 
 def _observation(verdict: Verdict, units: Sequence[Unit], state: PolicyState) -> Observation:

@@ -22,6 +22,8 @@ __all__ = ["Comparison", "ComparisonPlan", "Goal", "Guardrail", "compare"]
 
 SHADOW = str(State.SHADOW)
 ACTIVE = str(State.ACTIVE)
+# Beyond these no duration, count or cost lies, and squares and ratios no longer fit a float.
+_LEAST, _MOST = 1e-100, 1e100
 
 
 class Comparison:
@@ -36,6 +38,7 @@ class Comparison:
         self.plan = plan
         goal = goal_criterion(plan.goal, plan)
         self.criteria = (goal, *(guardrail_criterion(guardrail, plan) for guardrail in plan.guardrails))
+        self._fed = tuple((criterion, criterion.means, criterion.positive_only) for criterion in self.criteria)
         self.enrolments = EventCounts()
         self.left_out: Counter[str] = Counter()
         self.started_ns: int | None = None
@@ -66,9 +69,9 @@ class Comparison:
         warm = unit.first_ns - started >= self.plan.warmup_s * 1e9
         if not warm:
             self.left_out["in warm-up: kept from means"] += 1
-        for criterion in self.criteria:
-            if warm or not criterion.means:
-                self._feed(criterion, stratum, unit, treatment=treatment)
+        for criterion, is_mean, positive_only in self._fed:
+            if warm or not is_mean:
+                self._feed(criterion, stratum, unit, treatment=treatment, positive_only=positive_only)
 
     def exclude(self, exclusions: Exclusions) -> None:
         """Count units that were seen in both arms; a fault in one of them is still treatment's."""
@@ -128,17 +131,32 @@ class Comparison:
         unknown = math.isnan(unit.allocation)
         return declared if unknown and unit.stage == self.decision.stage and 0.0 < declared < 1.0 else None
 
-    def _feed(self, criterion: Criterion, stratum: Stratum, unit: Unit, *, treatment: bool) -> None:
+    def _feed(
+        self, criterion: Criterion, stratum: Stratum, unit: Unit, *, treatment: bool, positive_only: bool
+    ) -> None:
         value = unit.values.get(criterion.reads)
         if value is None:
             if criterion.metric != FAULT:
                 self.left_out[f"{criterion.metric} absent"] += 1
                 return
             value = 0.0
-        if not math.isfinite(value) or value < 0.0 or (value == 0.0 and criterion.positive_only):
+        usable = _LEAST <= value <= _MOST or (value == 0.0 and not positive_only)
+        if not usable:
             self.left_out[f"{criterion.metric} not usable"] += 1
             return
         criterion.test.add(stratum, value, treatment=treatment)
+
+
+def comparison_of(
+    decision: Decision, plan: ComparisonPlan, units: Iterable[Unit], exclusions: Exclusions | None = None
+) -> Comparison:
+    """Return the comparison that has observed all units enrolled so far, whatever order they come in."""
+    comparison = Comparison(decision, plan)
+    for unit in sorted(units, key=lambda one: (one.first_ns, one.unit_id)):
+        comparison.observe(unit)
+    if exclusions is not None:
+        comparison.exclude(exclusions)
+    return comparison
 
 
 def compare(
@@ -153,9 +171,4 @@ def compare(
     Units may come in any order and are processed by `first_ns`. A verdict may be asked for as often
     as one likes: no number of looks raises the error of harm above alpha, nor that of benefit.
     """
-    comparison = Comparison(decision, plan)
-    for unit in sorted(units, key=lambda one: (one.first_ns, one.unit_id)):
-        comparison.observe(unit)
-    if exclusions is not None:
-        comparison.exclude(exclusions)
-    return comparison.verdict(now_ns)
+    return comparison_of(decision, plan, units, exclusions).verdict(now_ns)

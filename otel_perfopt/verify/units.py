@@ -71,6 +71,7 @@ class _Row:
 class _Trial:
     rows: OrderedDict[str, _Row] = field(default_factory=OrderedDict)
     forgotten: Counter[str] = field(default_factory=Counter)
+    revision: int = 0
 
 
 class UnitTable:
@@ -85,6 +86,7 @@ class UnitTable:
 
     def __init__(self, max_units: int = MAX_UNITS, max_trials: int = MAX_TRIALS) -> None:
         self._trials: OrderedDict[tuple[str, str], _Trial] = OrderedDict()
+        self._observed = 0
         self._max_units = max_units
         self._max_trials = max_trials
 
@@ -93,6 +95,11 @@ class UnitTable:
         for policy, assignment in execution.arms.items():
             if assignment.arm in (TREATMENT, BASELINE):
                 self._observe(policy, assignment, execution)
+
+    def revision(self, policy: str, digest: str) -> int:
+        """Return a number that changes whenever anything about one trial does."""
+        trial = self._trials.get((policy, digest))
+        return trial.revision if trial else 0
 
     def trials(self) -> tuple[tuple[str, str], ...]:
         """Return the (policy, digest) pairs that have units, the latest last."""
@@ -125,6 +132,8 @@ class UnitTable:
     def _observe(self, policy: str, assignment: Assignment, execution: Execution) -> None:
         trial = self._trials.setdefault((policy, assignment.digest), _Trial())
         self._trials.move_to_end((policy, assignment.digest))
+        self._observed += 1
+        trial.revision = self._observed
         if len(self._trials) > self._max_trials:
             self._trials.popitem(last=False)
         row = trial.rows.get(execution.conversation_id)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from simulated_fleet import SECOND, SimulatedFleet
 
 from otel_perfopt.decide.state import State
 from otel_perfopt.errors import TransitionError
+from otel_perfopt.loop import findings_watch, observatory
 from otel_perfopt.loop.controller import Controller
+from otel_perfopt.verify.comparison import comparison_of
 
 POLICY = """
 apiVersion: perfopt.dev/v1
@@ -200,3 +204,48 @@ def test_what_shadow_showed_in_an_earlier_trial_does_not_end_a_new_one(controlle
         assert state_of(one, fleet) is State.SHADOW
     approve(again, fleet, "canary")
     until(again, fleet, State.CANARY)
+
+
+def test_units_are_compared_again_only_when_they_changed(controller, fleet, monkeypatch):
+    """A turn in which nothing new was read makes no comparison anew and says the same; a new unit does."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    fleet.converse(60, treated_seconds=0.65)
+    fleet.now_ns += 3 * SECOND
+    controller.turn()
+    fleet.now_ns += 3 * SECOND
+    before = controller.turn().standings["parallel"].verdict
+    made = []
+
+    def counted(*arguments):
+        made.append(arguments)
+        return comparison_of(*arguments)
+
+    monkeypatch.setattr(observatory, "comparison_of", counted)
+    fleet.now_ns += 3 * SECOND
+    assert controller.turn().standings["parallel"].verdict == before
+    assert not made
+    fleet.converse(20, treated_seconds=0.65)
+    for _ in range(2):
+        fleet.now_ns += 3 * SECOND
+        after = controller.turn().standings["parallel"].verdict
+    assert made
+    assert after.treatment_units + after.baseline_units == before.treatment_units + before.baseline_units + 20
+
+
+def test_an_analysis_that_fails_stops_no_comparison(fleet, monkeypatch):
+    """Whatever goes wrong while findings are looked for is said, and the turn goes on."""
+
+    def broken(*_):
+        raise ZeroDivisionError("an odd recording")
+
+    monkeypatch.setattr(findings_watch, "analyse", broken)
+    (fleet.home / "policies").mkdir()
+    conditional = POLICY.replace("spec:", "spec:\n  when: {finding: trend}", 1)
+    (fleet.home / "policies" / "parallel.yaml").write_text(conditional)
+    with ThreadPoolExecutor(1) as executor:
+        controller = Controller(fleet.home, fleet.clock, executor=executor)
+        first = controller.turn()
+    turn = controller.turn()
+    assert any("an odd recording" in problem for problem in first.problems + turn.problems)
+    assert turn.snapshot is not None
