@@ -15,6 +15,7 @@ COMMANDS = {
         "Read recorded telemetry and report what is slow, wasted and worth changing.",
     ),
     "run": ("otel_perfopt.cli.run", "Run a program with instrumentation on, telemetry kept in .perfopt/."),
+    "doctor": ("otel_perfopt.cli.doctor", "Say what is on, missing or wrong in this environment, and what to do."),
     "demo": ("otel_perfopt.cli.demo", "Show the whole loop on the example agent, measured as it runs."),
     "loop": ("otel_perfopt.cli.loop", "Compare, promote and roll back what is in force, until stopped."),
     "propose": ("otel_perfopt.cli.propose", "Write proposed policies for what the telemetry shows."),
