@@ -68,8 +68,8 @@ def graph(model, tools):
     """An agent as LangGraph's guide writes it."""
     bound = model.bind_tools(tools)
 
-    def ask(state: MessagesState):
-        return {"messages": [bound.invoke(state["messages"])]}
+    def ask(state: MessagesState, config: RunnableConfig):
+        return {"messages": [bound.invoke(state["messages"], config)]}
 
     builder = StateGraph(MessagesState)
     builder.add_node("ask", ask)

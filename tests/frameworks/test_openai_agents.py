@@ -63,7 +63,9 @@ WHOLE = [
 
 async def test_a_run_is_a_command_with_its_calls(spans, agent, made, watching):
     """Named by the /word it was asked, with the agent's name; both tools pass the interceptor, without the context."""
-    result = await agents.Runner.run(agent, ASK, context={"user": "u"}, session=agents.SQLiteSession("s-1"))
+    session = agents.SQLiteSession("s-1")
+    result = await agents.Runner.run(agent, ASK, context={"user": "u"}, session=session)
+    session.close()
     assert result.final_output == "answer 5"
     assert made == [("lookup", "ORD-1"), ("store", "ORD-2", 5, "u")]
     assert sorted(spans.tree(), key=str) == sorted(WHOLE, key=str)
