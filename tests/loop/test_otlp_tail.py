@@ -37,9 +37,9 @@ def test_a_trace_is_handed_on_only_after_its_grace(tmp_path):
     fleet = fleet_at(tmp_path)
     fleet.converse(1)
     tail = OtlpTail(fleet.file.parent, grace_s=1)
-    assert tail.read(fleet.now_ns) == []
-    assert len(tail.read(fleet.now_ns + SECOND)) == 1
-    assert tail.read(fleet.now_ns + 2 * SECOND) == []
+    assert list(tail.read(fleet.now_ns)) == []
+    assert len(list(tail.read(fleet.now_ns + SECOND))) == 1
+    assert list(tail.read(fleet.now_ns + 2 * SECOND)) == []
 
 
 def test_files_that_come_and_go_are_no_problem(tmp_path):
@@ -47,11 +47,11 @@ def test_files_that_come_and_go_are_no_problem(tmp_path):
     fleet = fleet_at(tmp_path)
     tail = OtlpTail(fleet.file.parent, grace_s=0)
     fleet.converse(3)
-    assert len(tail.read(fleet.now_ns)) == 3
+    assert len(list(tail.read(fleet.now_ns))) == 3
     fleet.file.unlink()
     fleet.file = fleet.file.with_name("agent-2.jsonl")
     fleet.converse(2)
-    assert len(tail.read(fleet.now_ns)) == 2
+    assert len(list(tail.read(fleet.now_ns))) == 2
     assert not tail.tally.problem_counts
 
 
@@ -63,6 +63,26 @@ def test_a_broken_line_is_counted_and_loses_nothing_else(tmp_path):
         file.write('{"resourceSpans": [{"scopeSp\n')
     fleet.converse(1)
     tail = OtlpTail(fleet.file.parent, grace_s=0)
-    assert len(tail.read(fleet.now_ns)) == 2
+    assert len(list(tail.read(fleet.now_ns))) == 2
     assert sum(tail.tally.problem_counts.values()) == 1
     assert "agent-1.jsonl:2" in str(tail.tally.problems[0])
+
+
+def test_a_trace_that_ended_long_ago_is_complete_at_the_first_look(tmp_path):
+    """Somebody who only looks once, as `perfopt status` does, sees what happened."""
+    fleet = fleet_at(tmp_path)
+    fleet.converse(5)
+    tail = OtlpTail(fleet.file.parent)
+    assert len(list(tail.read(fleet.now_ns + 60 * SECOND))) == 5
+
+
+def test_a_file_that_was_replaced_by_a_shorter_one_is_read_from_its_beginning(tmp_path):
+    """What looks like the same file and is not is told, and lost to nobody."""
+    fleet = fleet_at(tmp_path)
+    fleet.converse(5)
+    tail = OtlpTail(fleet.file.parent, grace_s=0)
+    assert len(list(tail.read(fleet.now_ns))) == 5
+    fleet.file.write_text("")
+    fleet.converse(2)
+    assert len(list(tail.read(fleet.now_ns))) == 2
+    assert tail.tally.problem_counts == {"replaced_file": 1}
