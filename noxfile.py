@@ -37,7 +37,7 @@ def families(session: nox.Session) -> None:
 
     Families share names of modules and entry points, so each gets an environment of its own.
     """
-    session.install("-e", ".[test]", "vcrpy")
+    session.install("-e", ".[test]")
     prepared = Path(session.cache_dir, "families").resolve()
     for requirements in sorted(Path("tests/dialect/requirements").glob("*.txt")):
         if requirements.stem == "clients":
