@@ -36,8 +36,8 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from otel_perfopt.measure.meter import LiveMeter
 from otel_perfopt.measure.meter_process import resident_bytes
-from otel_perfopt.signal.finisher import Finisher
-from otel_perfopt.signal.processor import PerfoptSpanProcessor
+from otel_perfopt.signal.emit.finisher import Finisher
+from otel_perfopt.signal.emit.processor import PerfoptSpanProcessor
 
 HTTP = {
     "http.request.method": "GET", "url.full": "http://shop/orders/1", "server.address": "shop", "server.port": 80,

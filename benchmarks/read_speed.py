@@ -35,7 +35,7 @@ def copies(folder: Path, times: int, into: Path) -> None:
 
 def measure(folder: Path) -> None:
     """Read a folder in this process and print what it took."""
-    from otel_perfopt.signal.recorded import open_recorded  # noqa: PLC0415 - its import is part of what is measured
+    from otel_perfopt.signal.read.recorded import open_recorded  # noqa: PLC0415 - its import is part of what is measured
 
     begin = time.process_time()
     source = open_recorded([folder])

@@ -9,16 +9,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from otel_perfopt.instrumentor import instrument, uninstrument
-    from otel_perfopt.signal.spans import command, feedback, thinking, tool
+    from otel_perfopt.signal.emit.spans import command, feedback, thinking, tool
 
 __all__ = ["__version__", "command", "feedback", "instrument", "thinking", "tool", "uninstrument"]
 
 # Imported when first asked for: an import of this package costs an agent next to nothing.
 _HOMES = {
-    "command": "otel_perfopt.signal.spans",
-    "feedback": "otel_perfopt.signal.spans",
-    "thinking": "otel_perfopt.signal.spans",
-    "tool": "otel_perfopt.signal.spans",
+    "command": "otel_perfopt.signal.emit.spans",
+    "feedback": "otel_perfopt.signal.emit.spans",
+    "thinking": "otel_perfopt.signal.emit.spans",
+    "tool": "otel_perfopt.signal.emit.spans",
     "instrument": "otel_perfopt.instrumentor",
     "uninstrument": "otel_perfopt.instrumentor",
 }

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal import discovery, implicit, model_calls, tool_calls, tool_span, tools, tracing
-from otel_perfopt.signal.command_span import around_command
-from otel_perfopt.signal.faults import fault
-from otel_perfopt.signal.framework_tool import release_framework_tools
-from otel_perfopt.signal.integrations import INTEGRATIONS, Integration
-from otel_perfopt.signal.interception import Interception, intercept
-from otel_perfopt.signal.module_loads import ModuleLoads, watch_loads
-from otel_perfopt.signal.taken_over import proxied, release_tool, take_tool
-from otel_perfopt.signal.targets import Target, Targets
-from otel_perfopt.signal.tool_calls import around_tool
-from otel_perfopt.signal.trampoline import kind_of
+from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tool_span, tools, tracing
+from otel_perfopt.signal.emit.command_span import around_command
+from otel_perfopt.signal.emit.faults import fault
+from otel_perfopt.signal.emit.interception import Interception, intercept
+from otel_perfopt.signal.emit.module_loads import ModuleLoads, watch_loads
+from otel_perfopt.signal.emit.taken_over import proxied, release_tool, take_tool
+from otel_perfopt.signal.emit.targets import Target, Targets
+from otel_perfopt.signal.emit.tool_calls import around_tool
+from otel_perfopt.signal.emit.trampoline import kind_of
+from otel_perfopt.signal.frameworks.framework_tool import release_framework_tools
+from otel_perfopt.signal.frameworks.integrations import INTEGRATIONS, Integration
 
 if TYPE_CHECKING:
     from otel_perfopt.measure.metering import Metering
-    from otel_perfopt.signal.provider import TelemetryPipeline
+    from otel_perfopt.signal.emit.provider import TelemetryPipeline
 
 _FIELDS = {field.name for field in dataclasses.fields(AgentSettings)}
 
@@ -88,7 +88,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
     def _activate(self, settings: AgentSettings, provider: Any, meter_provider: Any) -> None:
         """Set up what costs something: the SDK's processors and the runtime that follows the snapshot."""
         try:
-            from otel_perfopt.signal.provider import TelemetryPipeline  # noqa: PLC0415 - the SDK comes with it
+            from otel_perfopt.signal.emit.provider import TelemetryPipeline  # noqa: PLC0415 - the SDK comes with it
 
             pipeline = TelemetryPipeline(settings, provider)
             self._undo.append(self._stop_metering)

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from otel_perfopt.signal import tool_calls
 from otel_perfopt.signal.calls import ToolCall
+from otel_perfopt.signal.emit import tool_calls
 
 
 def _no_span(call: ToolCall, result: object) -> None:

@@ -10,7 +10,7 @@ from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.run_tally import count_attribute
 from otel_perfopt.conventions import policy_attribute
 from otel_perfopt.signal.calls import RunContext
-from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.emit.faults import fault
 
 # The part that chooses what applies to a call has a breaker of its own.
 SELECTION = "selection"

@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.emit.faults import fault
 
 FOLDER = str(Path(__file__).resolve().parent)
 _NAME = "sitecustomize"

@@ -19,7 +19,7 @@ from otel_perfopt.report.document import report_json
 from otel_perfopt.report.html import report_html
 from otel_perfopt.report.terminal import print_report
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal.recorded import open_recorded
+from otel_perfopt.signal.read.recorded import open_recorded
 
 _OUTPUT = Path("-")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from otel_perfopt.cli.checkup import Line, fine, note, warning
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal.telemetry_file import FOLDER
+from otel_perfopt.signal.emit.telemetry_file import FOLDER
 
 _CONNECT_LIMIT_S: Final = 1.0
 _PORTS: Final = {"grpc": 4317}

@@ -17,8 +17,8 @@ from otel_perfopt.decide.decision import Snapshot
 from otel_perfopt.decide.kill_switch import KILL_FOLDER, KillSwitch
 from otel_perfopt.decide.publish import SNAPSHOT_FILE
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal.otlp_line import spans_of
-from otel_perfopt.signal.telemetry_file import FOLDER
+from otel_perfopt.signal.emit.telemetry_file import FOLDER
+from otel_perfopt.signal.read.otlp_line import spans_of
 
 _TAIL_BYTES: Final = 4 << 20
 _FILES: Final = 5

@@ -30,7 +30,7 @@ from otel_perfopt.report.overview import findings as findings_section
 from otel_perfopt.report.standing import policy_table
 from otel_perfopt.report.terminal import render_section
 from otel_perfopt.report.wording import digest as short_digest
-from otel_perfopt.signal.recorded import open_recorded
+from otel_perfopt.signal.read.recorded import open_recorded
 
 BASELINE_CONVERSATIONS = 60
 TURN_S = 1.5

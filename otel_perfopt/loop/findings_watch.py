@@ -10,7 +10,7 @@ from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.measure.priced_source import PricedExecutions, prices_of
-from otel_perfopt.signal.recorded import open_recorded
+from otel_perfopt.signal.read.recorded import open_recorded
 
 EVERY_S = 300.0
 

@@ -19,7 +19,7 @@ from otel_perfopt.measure.meter_run import MeterStep, RunTable, RunTotals
 from otel_perfopt.measure.meter_series import Labels, MeterSeries, MeterState, Name, label
 from otel_perfopt.measure.meter_span import error_type, plain_attributes, step_attributes
 from otel_perfopt.measure.price import PriceTable
-from otel_perfopt.signal.faults import faults
+from otel_perfopt.signal.emit.faults import faults
 
 _TOKENS: Final = (
     ("input", c.GEN_AI_USAGE_INPUT_TOKENS),

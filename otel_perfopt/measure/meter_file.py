@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from otel_perfopt.measure.meter import LiveMeter
 from otel_perfopt.measure.meter_provider import with_metrics
 from otel_perfopt.measure.meter_series import MeterState
-from otel_perfopt.signal.telemetry_file import RotatingStream
+from otel_perfopt.signal.emit.telemetry_file import RotatingStream
 
 FOLDER: Final = "metrics"
 EVERY_S: Final = 60.0

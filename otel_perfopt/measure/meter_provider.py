@@ -16,7 +16,7 @@ from otel_perfopt import __version__
 from otel_perfopt import conventions as c
 from otel_perfopt.measure.meter import LiveMeter
 from otel_perfopt.measure.meter_series import MeterState
-from otel_perfopt.signal.faults import fault
+from otel_perfopt.signal.emit.faults import fault
 
 SCOPE: Final = InstrumentationScope(c.INSTRUMENTATION_SCOPE, __version__)
 _MAX_READERS: Final = 16

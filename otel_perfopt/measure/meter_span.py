@@ -18,7 +18,7 @@ from otel_perfopt.signal.dialect_table import (
     KINDS_BY_OPERATION,
     RESULT_NAMES,
 )
-from otel_perfopt.signal.processor import TELLING
+from otel_perfopt.signal.emit.processor import TELLING
 
 # Content costs most to read, and nothing is measured of it.
 _CONTENT: Final = frozenset((*CONTENT_NAMES, *CLAUDE_CODE_CONTENT, *ARGUMENT_NAMES, *RESULT_NAMES))

@@ -16,9 +16,9 @@ from otel_perfopt.measure.meter_file import MeterFile
 from otel_perfopt.measure.meter_provider import MetricProducer
 from otel_perfopt.measure.price import PriceTable
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal.faults import fault
-from otel_perfopt.signal.finisher import Finisher
-from otel_perfopt.signal.interception import Interception, intercept
+from otel_perfopt.signal.emit.faults import fault
+from otel_perfopt.signal.emit.finisher import Finisher
+from otel_perfopt.signal.emit.interception import Interception, intercept
 
 
 class Metering:

@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.instrumentor import PerfoptInstrumentor
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.tools import forget, known_tool
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.tools import forget, known_tool
 
 EFFECTS = ("find_*=read", "save_*=write")
 ROUNDS = (

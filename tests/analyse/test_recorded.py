@@ -10,7 +10,7 @@ import pytest
 
 from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.execution.recorded import RecordedExecutions
-from otel_perfopt.signal.recorded import open_recorded
+from otel_perfopt.signal.read.recorded import open_recorded
 from otel_perfopt.signal.tool_effects import READ, claude_code_effects, verb_effects
 
 FOLDERS = ("claude-code", "tau-bench", "lmcache-agent-trace")

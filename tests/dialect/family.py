@@ -11,7 +11,7 @@ from typing import Any
 
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Execution, Step, StepKind
-from otel_perfopt.signal.recorded import open_recorded
+from otel_perfopt.signal.read.recorded import open_recorded
 
 # Content on in every family, as a user would switch it on; the official one has it off by default.
 CONTENT_ON = {

@@ -16,7 +16,7 @@ from otel_perfopt import conventions as c
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Outcome, StepKind
 from otel_perfopt.signal.digest import content_digest
-from otel_perfopt.signal.recorded import open_recorded
+from otel_perfopt.signal.read.recorded import open_recorded
 
 START_NS = 1_790_064_000_000_000_000
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -15,8 +15,8 @@ from otel_perfopt.execution.parallelism import parallelism
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.schedule import Changes, replay
-from otel_perfopt.signal.trajectory import TrajectorySource
-from otel_perfopt.signal.transcript import TranscriptSource
+from otel_perfopt.signal.read.trajectory import TrajectorySource
+from otel_perfopt.signal.read.transcript import TranscriptSource
 
 
 @pytest.fixture(scope="module")

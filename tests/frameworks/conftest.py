@@ -22,11 +22,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_perfopt.signal import discovery, implicit, model_calls, tool_calls, tracing
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.framework_tool import release_framework_tools
-from otel_perfopt.signal.processor import PerfoptSpanProcessor
-from otel_perfopt.signal.tools import _tools
+from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tracing
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.processor import PerfoptSpanProcessor
+from otel_perfopt.signal.emit.tools import _tools
+from otel_perfopt.signal.frameworks.framework_tool import release_framework_tools
 
 
 class Recorded:

@@ -10,8 +10,9 @@ from tests.frameworks.conftest import event_answer, json_answer
 
 anthropic = pytest.importorskip("anthropic")
 
-from otel_perfopt.signal import anthropic_messages, tool_calls  # noqa: E402 - only where the client is installed
-from otel_perfopt.signal.spans import command, tool  # noqa: E402
+from otel_perfopt.signal.emit import tool_calls  # noqa: E402 - only where the client is installed
+from otel_perfopt.signal.emit.spans import command, tool  # noqa: E402
+from otel_perfopt.signal.frameworks import anthropic_messages  # noqa: E402
 
 OPENLLMETRY = "openllmetry_openai_anthropic_langchain.tar.gz"
 TOOLS = [{"name": "lookup", "input_schema": {"type": "object"}}]

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from otel_perfopt.signal.integrations import INTEGRATIONS
+from otel_perfopt.signal.frameworks.integrations import INTEGRATIONS
 
 NAMES = [integration.name for integration in INTEGRATIONS]
 PROGRAM = """
 import importlib, sys, tempfile
 import otel_perfopt
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.integrations import INTEGRATIONS
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.frameworks.integrations import INTEGRATIONS
 
 def codes(module):
     found = {}

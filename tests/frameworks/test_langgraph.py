@@ -16,8 +16,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
-from otel_perfopt.signal import langchain_tools, langgraph_runs, openai_chat, openai_responses
-from otel_perfopt.signal.spans import command
+from otel_perfopt.signal.emit.spans import command
+from otel_perfopt.signal.frameworks import langchain_tools, langgraph_runs, openai_chat, openai_responses
 
 ASK = '/query call lookup {"key": "ORD-1"}; store {"key": "ORD-2", "value": 5}'
 

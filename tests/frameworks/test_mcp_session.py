@@ -12,10 +12,11 @@ pytest.importorskip("mcp", reason="mcp is not installed")
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from otel_perfopt.signal import mcp_session, runs
 from otel_perfopt.signal.calls import ToolRequest
-from otel_perfopt.signal.spans import command
-from otel_perfopt.signal.tools import known_tool
+from otel_perfopt.signal.emit import runs
+from otel_perfopt.signal.emit.spans import command
+from otel_perfopt.signal.emit.tools import known_tool
+from otel_perfopt.signal.frameworks import mcp_session
 
 SERVER = """
 from mcp.server.mcpserver import MCPServer
@@ -104,7 +105,7 @@ async def test_what_is_kept_is_given_back_and_errors_are_not_kept(spans, server)
         def on_reply(self, run, requests, functions):
             pass
 
-    from otel_perfopt.signal import tool_calls  # noqa: PLC0415 - taken away again by `clean`
+    from otel_perfopt.signal.emit import tool_calls  # noqa: PLC0415 - taken away again by `clean`
 
     tool_calls.set_interceptor(Cache())
     async with stdio_client(server) as streams, ClientSession(*streams) as session:

@@ -8,8 +8,8 @@ import pytest
 agents = pytest.importorskip("agents", reason="openai-agents is not installed")
 from openai import AsyncOpenAI  # noqa: E402 - it comes with the SDK
 
-from otel_perfopt.signal import openai_agents, openai_chat  # noqa: E402
-from otel_perfopt.signal.spans import command  # noqa: E402
+from otel_perfopt.signal.emit.spans import command  # noqa: E402
+from otel_perfopt.signal.frameworks import openai_agents, openai_chat  # noqa: E402
 
 ASK = '/query call lookup {"key": "ORD-1"}; store {"key": "ORD-2", "value": 5}'
 

@@ -11,8 +11,9 @@ from tests.frameworks.conftest import event_answer, json_answer
 openai = pytest.importorskip("openai")
 from openai.resources.responses import responses as module  # noqa: E402 - only where it is installed
 
-from otel_perfopt.signal import openai_responses, tool_calls  # noqa: E402
-from otel_perfopt.signal.spans import command, tool  # noqa: E402
+from otel_perfopt.signal.emit import tool_calls  # noqa: E402
+from otel_perfopt.signal.emit.spans import command, tool  # noqa: E402
+from otel_perfopt.signal.frameworks import openai_responses  # noqa: E402
 
 OPENLLMETRY = "openllmetry_openai_anthropic_langchain.tar.gz"
 TOOLS = [{"type": "function", "name": "lookup", "parameters": {"type": "object"}}]

@@ -8,8 +8,8 @@ pydantic_ai = pytest.importorskip("pydantic_ai", reason="pydantic-ai is not inst
 from pydantic_ai.models.openai import OpenAIChatModel  # noqa: E402 - only where it is installed
 from pydantic_ai.providers.openai import OpenAIProvider  # noqa: E402
 
-from otel_perfopt.signal import openai_chat, pydantic_ai_tools  # noqa: E402
-from otel_perfopt.signal.spans import command  # noqa: E402
+from otel_perfopt.signal.emit.spans import command  # noqa: E402
+from otel_perfopt.signal.frameworks import openai_chat, pydantic_ai_tools  # noqa: E402
 
 ASK = '/query call lookup {"key": "ORD-1"}; store {"key": "ORD-2", "value": 5}'
 WHOLE = [

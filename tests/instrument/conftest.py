@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_perfopt.signal import discovery, implicit, model_calls, openai_chat, tool_calls, tracing
-from otel_perfopt.signal.faults import faults
+from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tracing
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.frameworks import openai_chat
 
 MODEL = "test-model"
 

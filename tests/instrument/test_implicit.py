@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_perfopt.signal.calls import ToolRequest
-from otel_perfopt.signal.conversations import Conversations, SentMessage
-from otel_perfopt.signal.implicit import ImplicitCommands
-from otel_perfopt.signal.openai_request import sent_message
-from otel_perfopt.signal.runs import remember_requests
+from otel_perfopt.signal.emit.conversations import Conversations, SentMessage
+from otel_perfopt.signal.emit.implicit import ImplicitCommands
+from otel_perfopt.signal.emit.runs import remember_requests
+from otel_perfopt.signal.frameworks.openai_request import sent_message
 
 
 class Clock:

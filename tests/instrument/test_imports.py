@@ -50,4 +50,4 @@ def test_instrumenting_loads_nothing_heavy():
         "otel_perfopt.uninstrument()"
     )
     assert {name.partition(".")[0] for name in modules} & HEAVY == set()
-    assert "otel_perfopt.signal.telemetry_file" in modules
+    assert "otel_perfopt.signal.emit.telemetry_file" in modules

@@ -14,11 +14,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import otel_perfopt
 from otel_perfopt.instrumentor import PerfoptInstrumentor
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal import discovery, model_calls, tool_calls
-from otel_perfopt.signal.discovery import functions_named
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.targets import TargetName, found_in
-from otel_perfopt.signal.tools import known_tool
+from otel_perfopt.signal.emit import discovery, model_calls, tool_calls
+from otel_perfopt.signal.emit.discovery import functions_named
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.targets import TargetName, found_in
+from otel_perfopt.signal.emit.tools import known_tool
 
 
 @pytest.fixture

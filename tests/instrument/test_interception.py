@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_perfopt.signal import trampoline as trampoline_module
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.interception import copy_of, intercept
-from otel_perfopt.signal.trampoline import Kind, kind_of
+from otel_perfopt.signal.emit import trampoline as trampoline_module
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.interception import copy_of, intercept
+from otel_perfopt.signal.emit.trampoline import Kind, kind_of
 
 
 def module_function(a: int, b: str = "b", /, c: float = 1.5, *rest: int, d: int, e: list[int] | None = None, **more):

@@ -10,9 +10,9 @@ import traceback
 
 import pytest
 
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.module_loads import MAX_LOADS, ModuleLoads, watch_loads
-from otel_perfopt.signal.spans import command
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.module_loads import MAX_LOADS, ModuleLoads, watch_loads
+from otel_perfopt.signal.emit.spans import command
 
 
 @pytest.fixture

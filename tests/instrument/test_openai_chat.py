@@ -11,20 +11,12 @@ import pytest
 from opentelemetry import context as context_api
 from opentelemetry import trace
 
-from otel_perfopt.signal import (
-    discovery,
-    implicit,
-    model_calls,
-    openai_chat,
-    openai_reply,
-    openai_request,
-    tool_calls,
-    tool_span,
-)
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.processor import PerfoptSpanProcessor
-from otel_perfopt.signal.spans import command, tool
-from otel_perfopt.signal.tools import _tools
+from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tool_span
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.processor import PerfoptSpanProcessor
+from otel_perfopt.signal.emit.spans import command, tool
+from otel_perfopt.signal.emit.tools import _tools
+from otel_perfopt.signal.frameworks import openai_chat, openai_reply, openai_request
 
 MODEL = "test-model"
 

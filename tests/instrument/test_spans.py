@@ -6,8 +6,8 @@ import inspect
 import pytest
 from opentelemetry import baggage, context, trace
 
-from otel_perfopt.signal.runs import current_run
-from otel_perfopt.signal.spans import command, feedback, thinking, tool
+from otel_perfopt.signal.emit.runs import current_run
+from otel_perfopt.signal.emit.spans import command, feedback, thinking, tool
 
 
 def test_a_decorated_function_keeps_its_identity(no_faults):

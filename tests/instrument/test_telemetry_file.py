@@ -11,7 +11,7 @@ from opentelemetry.proto_json.trace.v1.trace import TracesData
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
-from otel_perfopt.signal.telemetry_file import RotatingStream, TelemetryFileExporter
+from otel_perfopt.signal.emit.telemetry_file import RotatingStream, TelemetryFileExporter
 
 
 def finished(count: int) -> Sequence[ReadableSpan]:

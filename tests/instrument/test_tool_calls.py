@@ -11,10 +11,10 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import StatusCode
 
-from otel_perfopt.signal import tool_calls, tool_span, tracing
 from otel_perfopt.signal.calls import ToolCall
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.spans import command, tool
+from otel_perfopt.signal.emit import tool_calls, tool_span, tracing
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.spans import command, tool
 
 
 class RefusedError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulated_fleet import SECOND, SimulatedFleet
 
 from otel_perfopt.decide.decision import Snapshot
-from otel_perfopt.signal.otlp_tail import OtlpTail
+from otel_perfopt.signal.read.otlp_tail import OtlpTail
 
 
 def fleet_at(home):

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from metered_host import Host
 
 import otel_perfopt
-from otel_perfopt.signal.faults import faults
+from otel_perfopt.signal.emit.faults import faults
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import otel_perfopt
-from otel_perfopt.signal import tool_span, tracing
-from otel_perfopt.signal.faults import faults
-from otel_perfopt.signal.finisher import Finisher
-from otel_perfopt.signal.spans import command, tool
+from otel_perfopt.signal.emit import tool_span, tracing
+from otel_perfopt.signal.emit.faults import faults
+from otel_perfopt.signal.emit.finisher import Finisher
+from otel_perfopt.signal.emit.spans import command, tool
 
 
 class Kept:

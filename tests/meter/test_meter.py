@@ -16,7 +16,7 @@ from opentelemetry.trace import Status, StatusCode
 
 import otel_perfopt
 from otel_perfopt.measure.meter_series import MeterSeries
-from otel_perfopt.signal.spans import command, feedback, thinking, tool
+from otel_perfopt.signal.emit.spans import command, feedback, thinking, tool
 
 DELTA = {Histogram: AggregationTemporality.DELTA, Counter: AggregationTemporality.DELTA}
 

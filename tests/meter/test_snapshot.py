@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_perfopt.signal.digest import content_digest, flow_values
-from otel_perfopt.signal.snapshot import SLOW_REPR_NS, Opaque, TooLargeError, take
+from otel_perfopt.signal.emit.snapshot import SLOW_REPR_NS, Opaque, TooLargeError, take
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_perfopt import conventions as c
-from otel_perfopt.signal.last_places import LastPlaces
-from otel_perfopt.signal.otlp_file import OtlpFileSource
-from otel_perfopt.signal.otlp_line import attributes_of, spans_of
+from otel_perfopt.signal.read.last_places import LastPlaces
+from otel_perfopt.signal.read.otlp_file import OtlpFileSource
+from otel_perfopt.signal.read.otlp_line import attributes_of, spans_of
 
 START = 1_760_000_000_000_000_000
 

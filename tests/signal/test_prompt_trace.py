@@ -7,8 +7,8 @@ import pytest
 
 from oracle import lmcache
 from otel_perfopt import conventions as c
-from otel_perfopt.signal.prompt_trace import PromptTraceSource
-from otel_perfopt.signal.prompt_trace_spans import shared_prefix
+from otel_perfopt.signal.read.prompt_trace import PromptTraceSource
+from otel_perfopt.signal.read.prompt_trace_spans import shared_prefix
 
 
 def batches_of(path):

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_perfopt import conventions as c
-from otel_perfopt.signal.recorded import open_recorded
-from otel_perfopt.signal.seen import SeenIds
-from otel_perfopt.signal.sniff import OTLP, PROMPT_TRACE, TRAJECTORY, TRANSCRIPT, sniff
+from otel_perfopt.signal.read.recorded import open_recorded
+from otel_perfopt.signal.read.seen import SeenIds
+from otel_perfopt.signal.read.sniff import OTLP, PROMPT_TRACE, TRAJECTORY, TRANSCRIPT, sniff
 
 USER = {
     "type": "user",

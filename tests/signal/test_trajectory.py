@@ -7,7 +7,7 @@ import pytest
 
 from oracle import tau_bench
 from otel_perfopt import conventions as c
-from otel_perfopt.signal.trajectory import TrajectorySource
+from otel_perfopt.signal.read.trajectory import TrajectorySource
 
 READ = {"role": "assistant", "content": None, "tool_calls": [
     {"id": "c1", "type": "function", "function": {"name": "get_user", "arguments": '{"user_id": "mia_li_3668"}'}},

@@ -8,7 +8,7 @@ import pytest
 
 from oracle import claude_code
 from otel_perfopt import conventions as c
-from otel_perfopt.signal.transcript import TranscriptSource
+from otel_perfopt.signal.read.transcript import TranscriptSource
 
 
 def spans_in(*paths):

@@ -1,0 +1,1 @@
+"""The agent side: calls of a running program in, spans out; nothing raises into the host."""
