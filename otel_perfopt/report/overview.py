@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES
 from otel_perfopt.report import charts
 from otel_perfopt.report.section import Card, Entry, Section, Table
 from otel_perfopt.report.wording import (
@@ -59,10 +60,23 @@ def findings(analysis: Analysis, most: int | None = None) -> Section:
 def _entry(finding: Finding) -> Entry:
     acts = finding.suggestion
     places = tuple(f"{item.location or item.trace_id} {item.note}".strip() for item in finding.evidence[:_MOST_PLACES])
-    answer = f"would act: {acts.optimization}" if acts else "no policy acts on this by itself"
+    answer = f"would act: {_policy_that_acts(acts.optimization)}" if acts else "no policy acts on this by itself"
     notes = (answer, f"look at: {'; '.join(places)}") if places else (answer,)
-    title = f"{finding.kind.replace('_', ' ')} · {finding.target}"
+    title = f"{_name(finding)} · {finding.target}"
     return Entry(title, effect(finding.effect), finding.summary, notes)
+
+
+def _name(finding: Finding) -> str:
+    """Return what a finding is about; of an opportunity that is the optimization."""
+    kind = finding.kind.replace("_", " ")
+    if finding.suggestion is None or finding.kind not in {"opportunity", "upper_bound"}:
+        return kind
+    bound = " (upper bound)" if finding.kind == "upper_bound" else ""
+    return f"{finding.suggestion.optimization}{bound}"
+
+
+def _policy_that_acts(optimization: str) -> str:
+    return optimization if optimization in OPTIMIZATION_TYPES else f"{optimization} (planned, not there yet)"
 
 
 def opportunities(analysis: Analysis) -> Section | None:
