@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +73,7 @@ class EarlyBatch:
         self._on_wasted = on_wasted
         self._lock = threading.RLock()
         # A run that ends takes its batch along: what was not claimed until then is wasted.
-        finalizer = weakref.finalize(self, _give_up, self._started, on_wasted)
+        finalizer = weakref.finalize(self, _give_up_at_the_end, self._started, on_wasted)
         finalizer.atexit = False
 
     def open_segment(self) -> int:
@@ -140,6 +141,12 @@ class EarlyBatch:
                 self._running += 1
                 count += 1
         return count
+
+
+def _give_up_at_the_end(started: dict[Hashable, deque[Any]], on_wasted: Callable[[str], None]) -> None:
+    # Nobody is there to catch what a finalizer raises: the interpreter would print it to the host's errors.
+    with suppress(Exception):
+        _give_up(started, on_wasted)
 
 
 def _give_up(started: dict[Hashable, deque[Any]], on_wasted: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tracing
+from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tools, tracing
 from otel_perfopt.signal.emit.faults import faults
 from otel_perfopt.signal.frameworks import openai_chat
 
@@ -53,8 +53,9 @@ def spans() -> Iterator[Recorded]:
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
-    """Every test begins without open commands, interceptors or counted faults, and ends without faults of ours."""
+    """Every test begins without tools, open commands, interceptors or counted faults, and ends without faults of ours."""
     faults.clear()
+    tools.forget_all()
     implicit.use(implicit.ImplicitCommands())
     model_calls.forget_conversations()
     yield

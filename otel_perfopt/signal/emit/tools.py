@@ -96,6 +96,11 @@ def forget(tool: Tool) -> None:
         del _tools[tool.name]
 
 
+def forget_all() -> None:
+    """Know no tool any more; those that a program declared itself come back when they are declared again."""
+    _tools.clear()
+
+
 def describe(name: str, function: Callable[..., Any], *, effects: str = UNKNOWN, resource: str = "") -> Tool:
     """Return the `Tool` for a function (the copy that goes the plain way) or any other callable."""
     if not isinstance(function, FunctionType):
