@@ -33,35 +33,42 @@ def copies(folder: Path, times: int, into: Path) -> None:
             (into / f"{number:02d}-{path.stem}.gz").write_bytes(gzip.compress(changed, 6))
 
 
-def measure(folder: Path) -> None:
-    """Read a folder in this process and print what it took."""
-    from otel_perfopt.signal.read.recorded import open_recorded  # noqa: PLC0415 - its import is part of what is measured
+def measure(folder: Path, *, whole: bool) -> None:
+    """Read a folder in this process, or read and analyse it, and print what it took."""
+    from otel_perfopt.analyse.analyser import analyse  # noqa: PLC0415 - imports are no part of what is measured
+    from otel_perfopt.execution.recorded import RecordedExecutions  # noqa: PLC0415
+    from otel_perfopt.signal.read.recorded import open_recorded  # noqa: PLC0415
 
     begin = time.process_time()
     source = open_recorded([folder])
-    for _ in source.batches():
-        pass
+    if whole:
+        analyse(RecordedExecutions(source))
+    else:
+        for _ in source.batches():
+            pass
     seconds = time.process_time() - begin
     tally = source.tally
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{tally.files:4d} files {tally.lines:7d} lines {tally.spans:7d} spans {sum(tally.problem_counts.values()):3d} "
-        f"problems {seconds:6.2f} s {tally.lines / seconds:9,.0f} lines/s  peak {peak:6.1f} MiB"
+        f"{'analysed' if whole else 'read':8} {tally.files:4d} files {tally.lines:7d} lines {tally.spans:7d} spans "
+        f"{seconds:6.2f} s {tally.lines / seconds:9,.0f} lines/s  peak {peak:6.1f} MiB",
+        flush=True,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT)
-    parser.add_argument("--measure", action="store_true", help="read the folder as it is, in this process")
+    parser.add_argument("--measure", choices=["read", "whole"], help="measure the folder as it is, in this process")
     arguments = parser.parse_args()
     if arguments.measure:
-        measure(arguments.folder)
+        measure(arguments.folder, whole=arguments.measure == "whole")
         return
     for times in (1, 10):
         with tempfile.TemporaryDirectory() as into:
             copies(arguments.folder, times, Path(into))
-            subprocess.run([sys.executable, __file__, "--measure", into], check=True)
+            for what in ("read", "whole"):
+                subprocess.run([sys.executable, __file__, "--measure", what, into], check=True)
 
 
 if __name__ == "__main__":

@@ -181,6 +181,16 @@ class Tour:
             raise PerfoptError(
                 f"the harmful policy was not taken back within {HARM_LIMIT_S:.0f} s: {status.state.state}"
             )
+        self._tell_how_fast(controller)
+
+    def _tell_how_fast(self, controller: Controller) -> None:
+        own = [entry for entry in controller.policies.ledger.entries if entry.policy == HARMFUL]
+        moments = {entry.event: entry.time_ns for entry in own}
+        if {"expose", "rollback"} <= moments.keys():
+            seconds = (moments["rollback"] - moments["expose"]) / 1e9
+            self.screen.say(
+                f"{HARMFUL} was taken back {seconds:.0f} s after it came into force, by nobody's hand.", "bold"
+            )
 
     def _turns(self, controller: Controller, traffic: Traffic, done: Callable[[Turn], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s

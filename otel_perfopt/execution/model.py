@@ -85,6 +85,11 @@ class TokenUsage:
         return (self.input or 0) + (self.output or 0)
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
+        # Most steps state no tokens at all.
+        if other is NO_TOKENS:
+            return self
+        if self is NO_TOKENS:
+            return other
         return TokenUsage(
             input=_add(self.input, other.input),
             output=_add(self.output, other.output),
