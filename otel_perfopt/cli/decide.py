@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -32,40 +32,27 @@ def approve(name: str, gate: str | None, home: Path, named: str | None, reason: 
     publish(policies, now_ns)
 
 
-@click.command()
-@click.argument("name")
-@home_option
-@who_options
-def reject(name: str, home: Path, named: str | None, reason: str) -> None:
-    """Say no to a policy that is not active yet."""
-    _request(home, lambda policies, now_ns: policies.reject(name, identity(named), reason, now_ns))
+def _request(event: str, description: str) -> click.Command:
+    """Return the command with which a person asks for one step of a policy's life."""
+
+    @click.command(event, help=description)
+    @click.argument("name")
+    @home_option
+    @who_options
+    def command(name: str, home: Path, named: str | None, reason: str) -> None:
+        now_ns = time.time_ns()
+        policies = PolicySet.open(home, now_ns)
+        ask = getattr(policies, event)
+        _tell((ask(name, identity(named), reason, now_ns),))
+        publish(policies, now_ns)
+
+    return command
 
 
-@click.command()
-@click.argument("name")
-@home_option
-@who_options
-def rollback(name: str, home: Path, named: str | None, reason: str) -> None:
-    """Take a policy back to baseline now; needs nobody's approval."""
-    _request(home, lambda policies, now_ns: policies.rollback(name, identity(named), reason, now_ns))
-
-
-@click.command()
-@click.argument("name")
-@home_option
-@who_options
-def retire(name: str, home: Path, named: str | None, reason: str) -> None:
-    """End a policy for good; its file may stay."""
-    _request(home, lambda policies, now_ns: policies.retire(name, identity(named), reason, now_ns))
-
-
-@click.command()
-@click.argument("name")
-@home_option
-@who_options
-def retry(name: str, home: Path, named: str | None, reason: str) -> None:
-    """Propose again what was taken back, rejected, retired or inconclusive; needs --reason."""
-    _request(home, lambda policies, now_ns: policies.retry(name, identity(named), reason, now_ns))
+reject = _request("reject", "Say no to a policy that is not active yet.")
+rollback = _request("rollback", "Take a policy back to baseline now; needs nobody's approval.")
+retire = _request("retire", "End a policy for good; its file may stay.")
+retry = _request("retry", "Propose again what was taken back, rejected, retired or inconclusive; needs --reason.")
 
 
 @click.command()
@@ -93,13 +80,6 @@ def unkill(name: str | None, home: Path, named: str | None, reason: str) -> None
     now_ns = time.time_ns()
     policies = PolicySet.open(home, now_ns)
     _tell(policies.unkill(name, identity(named), reason, now_ns))
-    publish(policies, now_ns)
-
-
-def _request(home: Path, ask: Callable[[PolicySet, int], Transition]) -> None:
-    now_ns = time.time_ns()
-    policies = PolicySet.open(home, now_ns)
-    _tell((ask(policies, now_ns),))
     publish(policies, now_ns)
 
 
