@@ -169,7 +169,10 @@ def _text(item: object) -> str:
         return item
     if item is None or isinstance(item, bool):
         return ""
-    return str(item) if isinstance(item, (int, float)) else ""
+    # The number itself: `str` of a member of an enumeration is its name on Python 3.10.
+    if isinstance(item, int):
+        return int.__repr__(item)
+    return float.__repr__(item) if isinstance(item, float) else ""
 
 
 def _canonical(value: object) -> bytes:
