@@ -13,8 +13,8 @@ from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.errors import NoTelemetryError, PerfoptError
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
+from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.measure.price import PriceTable
-from otel_perfopt.measure.priced_source import PricedExecutions, prices_of
 from otel_perfopt.report.document import report_json
 from otel_perfopt.report.html import report_html
 from otel_perfopt.report.terminal import print_report
@@ -72,7 +72,7 @@ def read_and_analyse(paths: tuple[Path, ...], prices: PriceTable, *, quiet: bool
             progress.update(task, completed=done, total=total)
 
         source = open_recorded(paths, on_progress)
-        analysis = analyse(PricedExecutions(RecordedExecutions(source), prices))
+        analysis = analyse(RecordedExecutions(source), prices=prices)
     if not analysis.counts.runs:
         _raise_nothing_read(paths, analysis)
     return analysis

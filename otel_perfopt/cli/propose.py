@@ -12,7 +12,7 @@ from otel_perfopt.cli.options import home_option
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.proposal import Proposal
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
-from otel_perfopt.measure.priced_source import prices_of
+from otel_perfopt.measure.home_prices import prices_of
 
 
 @click.command()

@@ -24,7 +24,7 @@ from otel_perfopt.errors import PerfoptError
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.loop.controller import Controller, Turn
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
-from otel_perfopt.measure.priced_source import PRICES_FILE, PricedExecutions, prices_of
+from otel_perfopt.measure.home_prices import PRICES_FILE, prices_of
 from otel_perfopt.report.html import report_html
 from otel_perfopt.report.overview import findings as findings_section
 from otel_perfopt.report.standing import policy_table
@@ -106,14 +106,12 @@ class Tour:
 
     def _analyse(self) -> Analysis:
         self.screen.phase("Analysis", "Where the time goes, what is wasted, and what acting on it would save.")
-        analysis = analyse(self._runs())
+        analysis = analyse(
+            RecordedExecutions(open_recorded([self.home / TELEMETRY_FOLDER])), prices=prices_of(self.home)
+        )
         self.report_path.write_text(report_html(analysis, title="The demo's agents before"), encoding="utf-8")
         self.screen.show(render_section(findings_section(analysis, most=6)))
         return analysis
-
-    def _runs(self) -> PricedExecutions:
-        recorded = RecordedExecutions(open_recorded([self.home / TELEMETRY_FOLDER]))
-        return PricedExecutions(recorded, prices_of(self.home))
 
     def _propose(self, controller: Controller, analysis: Analysis) -> Sequence[Proposal]:
         self.screen.phase("Proposals", "Policies in YAML with their predicted effect; nothing happens unapproved.")

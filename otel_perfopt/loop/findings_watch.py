@@ -9,7 +9,7 @@ from pathlib import Path
 from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.execution.recorded import RecordedExecutions
-from otel_perfopt.measure.priced_source import PricedExecutions, prices_of
+from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.signal.read.recorded import open_recorded
 
 EVERY_S = 300.0
@@ -54,5 +54,5 @@ class FindingsWatch:
             complain(f"the analysis of {self._telemetry} failed: {type(error).__name__}: {error}")
 
     def _analyse(self) -> Sequence[Finding]:
-        source = PricedExecutions(RecordedExecutions(open_recorded([self._telemetry])), prices_of(self._home))
-        return analyse(source).findings
+        source = RecordedExecutions(open_recorded([self._telemetry]))
+        return analyse(source, prices=prices_of(self._home)).findings

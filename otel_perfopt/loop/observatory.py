@@ -15,8 +15,8 @@ from otel_perfopt.decide.state import PolicyState, State
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import SHADOW, ShadowWatch
+from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.measure.price import PriceTable, priced
-from otel_perfopt.measure.priced_source import prices_of
 from otel_perfopt.signal.read.otlp_tail import OtlpTail
 from otel_perfopt.signal.source import ReadTally
 from otel_perfopt.verify.comparison import Comparison, comparison_of

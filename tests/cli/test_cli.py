@@ -210,3 +210,28 @@ def test_kill_works_when_the_ledger_does_not(home):
     (home / ".perfopt" / "ledger.jsonl").write_text("{}\n")
     assert "no ledger entry" in perfopt("kill", cwd=home, status=1)
     assert (home / ".perfopt" / "kill").exists()
+
+
+def cost_by(tmp_path, shared_data, *arguments):
+    """Return the cost of the recorded sessions as `perfopt analyze` gives it."""
+    document = tmp_path / "document.json"
+    perfopt("analyze", shared_data / "claude-code", "--quiet", "--json", document, *arguments, cwd=tmp_path)
+    return json.loads(document.read_text())["cost_usd"]
+
+
+def test_a_named_table_stands_alone(tmp_path, shared_data):
+    """With --prices a model that the table does not know has no price, rather than the shipped one."""
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"as_of": "today", "models": {"no-such-model": {"input": 1, "output": 1}}}))
+    assert cost_by(tmp_path, shared_data) > 0
+    assert cost_by(tmp_path, shared_data, "--prices", own) is None
+
+
+def test_a_table_in_the_home_folder_goes_before_the_shipped_one(tmp_path, shared_data):
+    """In the home folder only the models that it names are changed."""
+    home = tmp_path / ".perfopt"
+    home.mkdir()
+    shipped = cost_by(tmp_path, shared_data)
+    free = {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
+    (home / "prices.json").write_text(json.dumps({"models": {"claude-opus-4-6": free}}))
+    assert 0 < cost_by(tmp_path, shared_data) < shipped

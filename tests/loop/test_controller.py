@@ -236,7 +236,7 @@ def test_units_are_compared_again_only_when_they_changed(controller, fleet, monk
 def test_an_analysis_that_fails_stops_no_comparison(fleet, monkeypatch):
     """Whatever goes wrong while findings are looked for is said, and the turn goes on."""
 
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError("an odd recording")
 
     monkeypatch.setattr(findings_watch, "analyse", broken)
