@@ -28,12 +28,14 @@ from otel_perfopt.analyse.repeat_use import RepeatUse
 from otel_perfopt.analyse.repeated_call import RepeatedCall
 from otel_perfopt.analyse.reread import Reread
 from otel_perfopt.analyse.resent_context import ResentContext
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.sequence import Sequence
 from otel_perfopt.analyse.serial_independent import SerialIndependent
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
 from otel_perfopt.execution.model import Execution
+from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.source import ExecutionSource
 from otel_perfopt.measure.price import PriceTable, priced
 from otel_perfopt.signal.source import ReadTally
@@ -85,6 +87,7 @@ class Analyser:
 
     def __init__(self, detectors: Iterable[DetectorFactory] = DETECTORS, *, seed: int = 0) -> None:
         self._unfinished = 0
+        self._repetitions = Repetitions()
         self._totals = Totals()
         self._usage = UsageTable()
         self._context = ContextGrowth()
@@ -114,6 +117,7 @@ class Analyser:
         if not execution.finished:
             self._unfinished += 1
             return
+        RunView.of(execution).repetition = self._repetitions.observe(execution)
         for observe in self._observers:
             observe(execution)
 

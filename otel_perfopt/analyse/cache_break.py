@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.bounded_table import BoundedTable, RecentStates
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER, model_of
 from otel_perfopt.analyse.wording import percent_range, tokens
-from otel_perfopt.execution.model import Execution, Step, StepKind, Target
+from otel_perfopt.execution.model import Execution, Step, Target
 
 # Providers cache prefixes from about a thousand tokens on and keep them five minutes.
 MIN_PREFIX_TOKENS = 2048
@@ -63,7 +64,7 @@ class CacheBreak:
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        calls = [step for step in execution.of_kind(StepKind.INFERENCE) if step.tokens.cache_read is not None]
+        calls = [step for step in RunView.of(execution).inferences if step.tokens.cache_read is not None]
         if not calls:
             return
         command = self._commands[execution.command.name]

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from otel_perfopt import conventions as c
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.finding import Effect, Finding, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.usage_table import OTHER, model_of
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import percent, tokens
-from otel_perfopt.execution.model import Execution, StepKind, Target
+from otel_perfopt.execution.model import Execution, Target
 
 PRESSED = 0.8
 MIN_CALLS_PRESSED = 3
@@ -41,7 +42,7 @@ class ContextPressure:
         """Take one run into account."""
         seen: set[str] = set()
         pressed: set[str] = set()
-        for step in execution.of_kind(StepKind.INFERENCE):
+        for step in RunView.of(execution).inferences:
             window = step.attributes.get(c.CONTEXT_WINDOW_TOKENS)
             if not isinstance(window, int | float) or window <= 0 or not step.tokens.input:
                 continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from otel_perfopt.analyse.analysis import ErrorRow
 from otel_perfopt.analyse.bounded_table import BoundedTable
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.usage_table import OTHER, model_of
 from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
@@ -91,7 +92,7 @@ class ErrorCost:
         for step in execution.steps:
             if step.kind in _CALLS and (len(self._calls) < 5000 or error_target(step) in self._calls):
                 self._calls[error_target(step)] += 1
-        for failure in failed_calls(execution):
+        for failure in RunView.of(execution).derive(failed_calls):
             loss = self._losses[failure.step.error_type or OTHER, error_target(failure.step)]
             loss.count += 1
             loss.retries += failure.retried

@@ -9,6 +9,7 @@ from itertools import groupby
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.error_cost import FailedCall, error_target, failed_calls
 from otel_perfopt.analyse.finding import Effect, Finding, Interval
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
@@ -61,7 +62,7 @@ class ErrorLoss:
             if step.kind in _CALLS:
                 self._targets[error_target(step)].calls += 1
         lost: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
-        failures = [failure for failure in failed_calls(execution) if not waits_for_person(failure.step)]
+        failures = [failure for failure in RunView.of(execution).derive(failed_calls) if not waits_for_person(failure.step)]
         for target in {error_target(failure.step) for failure in failures}:
             self._targets[target].runs += 1
         for failure in failures:

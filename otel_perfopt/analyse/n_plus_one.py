@@ -8,12 +8,13 @@ from itertools import groupby
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import percent, seconds
-from otel_perfopt.execution.model import Execution, Step, StepKind, Target, ToolEffects
+from otel_perfopt.execution.model import Execution, Step, Target, ToolEffects
 
 MIN_STREAK = 5
 MIN_STREAKS = 3
@@ -44,7 +45,7 @@ class NPlusOne:
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        calls = execution.of_kind(StepKind.TOOL)
+        calls = RunView.of(execution).tools
         for step in calls:
             self._tools[step.name].calls += 1
         sums: dict[str, float] = {"": execution.duration_s} if execution.timed else {}

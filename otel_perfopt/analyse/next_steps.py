@@ -41,8 +41,9 @@ class NextStepCounts:
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
         names = [step.name for step in execution.steps if step.kind in (StepKind.TOOL, StepKind.RETRIEVAL)]
+        commonest = _commonest(self._singles) if len(names) > 1 and self._singles else ""
         for before, name in pairwise(names):
-            self._guess(before, name)
+            self._guess(before, name, commonest)
         for name in names:
             _count(self._singles, name)
         for before, name in pairwise(names):
@@ -56,13 +57,13 @@ class NextStepCounts:
             _count(self._commands, (last.name, execution.command.name))
         last.name = execution.command.name
 
-    def _guess(self, before: str, name: str) -> None:
+    def _guess(self, before: str, name: str, commonest: str) -> None:
         followers = self._after.get(before)
         if not followers:
             return
         self._guesses += 1
         self._right += _commonest(followers) == name
-        self._right_by_frequency += _commonest(self._singles) == name
+        self._right_by_frequency += commonest == name
 
     def result(self) -> NextSteps:
         """Return the most frequent sequences and the accuracies."""

@@ -43,11 +43,11 @@ class OverThinking:
         """Take one run into account."""
         command = self._commands[execution.command.name]
         thinking = execution.of_kind(StepKind.THINKING)
-        command.runs += bool(thinking) or bool(execution.tokens.reasoning)
+        command.runs += bool(thinking) or bool(RunView.of(execution).tokens.reasoning)
         command.steps += len(thinking)
         command.estimated += sum(step.estimated for step in thinking)
         sums = _times(execution) if execution.timed else {}
-        usage = execution.tokens
+        usage = RunView.of(execution).tokens
         if usage.reasoning is not None and usage.output:
             sums |= {OUTPUT: float(usage.output), REASONING: float(usage.reasoning)}
             note = f"{tokens(usage.reasoning)} of {tokens(usage.output)} of output are reasoning"

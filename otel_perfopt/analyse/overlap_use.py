@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from otel_perfopt.analyse.analysis import Parallelism
 from otel_perfopt.analyse.run_view import RunView
-from otel_perfopt.execution.data_flow import adjacent_reads
 from otel_perfopt.execution.model import Execution
-from otel_perfopt.execution.parallelism import Overlap, parallelism
+from otel_perfopt.execution.parallelism import Overlap, tool_overlap
 
 
 class OverlapUse:
@@ -25,11 +24,11 @@ class OverlapUse:
             if len(calls) > 1:
                 self._several += 1
                 self._calls_in_several += len(calls)
-        pairs = adjacent_reads(execution, run.depends)
+        pairs = run.adjacent_reads
         self._pairs += len(pairs)
         self._independent += sum(pair.independent for pair in pairs)
         if execution.timed:
-            self._tools += parallelism(execution, tree=run.tree, depends=run.depends).tools
+            self._tools += tool_overlap(execution, tree=run.tree, depends=run.depends)
             self._overlapping += _overlapping(execution)
 
     def result(self) -> Parallelism:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from otel_perfopt.analyse.analysis import RepeatRow, Repetition, ResourceRow
 from otel_perfopt.analyse.bounded_table import BoundedTable
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.execution.effect_order import may_write
-from otel_perfopt.execution.model import Execution, StepKind
-from otel_perfopt.execution.repetition import Repetitions
+from otel_perfopt.execution.model import Execution
 
 SHOWN = 20
 
@@ -36,16 +36,16 @@ class RepeatUse:
     """Adds up repeats by tool and re-reads by resource; at most 5,000 resources, the rest in `(other)`."""
 
     def __init__(self) -> None:
-        self._repetitions = Repetitions()
         self._tools: BoundedTable[str, _Tool] = BoundedTable(_Tool, overflow=OTHER)
         self._resources: BoundedTable[str, _Resource] = BoundedTable(_Resource, overflow=OTHER, limit=5000)
         self._totals: Counter[str] = Counter()
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        found = self._repetitions.observe(execution)
+        run = RunView.of(execution)
+        found = run.repetition
         again = {reread.step.span_id for reread in found.rereads}
-        for step in execution.of_kind(StepKind.TOOL):
+        for step in run.tools:
             if may_write(step):
                 continue
             self._tools[step.name].calls += 1

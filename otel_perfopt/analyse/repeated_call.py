@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.cache_hits import CACHE_PARAMETERS, CacheHits
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import percent_range, seconds
 from otel_perfopt.execution.effect_order import may_write
-from otel_perfopt.execution.model import Execution, StepKind, Target
-from otel_perfopt.execution.repetition import Repetitions
+from otel_perfopt.execution.model import Execution, Target
 
 MIN_HITS = 3
 MIN_SHARE = 0.02
@@ -43,19 +43,17 @@ class RepeatedCall:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._tools: BoundedTable[str, _Tool] = BoundedTable(_Tool, overflow=OTHER, limit=1000)
-        self._repetitions = Repetitions()
         self._cache = CacheHits()
         self._units = Units()
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
         sums: dict[str, float] = {"": execution.duration_s} if execution.timed else {}
-        for step in execution.of_kind(StepKind.TOOL):
+        for step in RunView.of(execution).tools:
             if not may_write(step):
                 self._tools[step.name].calls += 1
-        found = self._repetitions.observe(execution)
         in_run: dict[str, int] = {}
-        for hit in self._cache.observe(found.repeats, timed=execution.timed):
+        for hit in self._cache.observe(RunView.of(execution).repetition.repeats, timed=execution.timed):
             step = hit.step
             tool = self._tools[step.name]
             tool.hits += 1

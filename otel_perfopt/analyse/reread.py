@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from otel_perfopt import conventions as c
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import counted, percent, percent_range, tokens
 from otel_perfopt.execution.effect_order import may_write
-from otel_perfopt.execution.model import Execution, Step, StepKind, Target
-from otel_perfopt.execution.repetition import Repetitions
+from otel_perfopt.execution.model import Execution, Step, Target
 
 MIN_REREADS = 5
 MIN_SHARE = 0.2
@@ -41,15 +41,14 @@ class Reread:
     def __init__(self, seed: int = 0) -> None:
         del seed  # proportions need no draws
         self._tools: BoundedTable[str, _Tool] = BoundedTable(_Tool, overflow=OTHER, limit=1000)
-        self._repetitions = Repetitions()
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        for step in execution.of_kind(StepKind.TOOL):
+        for step in RunView.of(execution).tools:
             if step.resource and not may_write(step):
                 self._tools[step.name].reads += 1
         by_resource: dict[tuple[str, str], list[Step]] = {}
-        for reread in self._repetitions.observe(execution).rereads:
+        for reread in RunView.of(execution).repetition.rereads:
             step = reread.step
             tool = self._tools[step.name]
             tool.rereads += 1

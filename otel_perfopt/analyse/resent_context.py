@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.bounded_table import BoundedTable, RecentStates
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.wording import percent, percent_range, tokens
-from otel_perfopt.execution.model import Execution, Step, StepKind, Target
+from otel_perfopt.execution.model import Execution, Step, Target
 from otel_perfopt.measure.sketch import QuantileSketch
 
 MIN_UNCACHED_SHARE = 0.3
@@ -59,7 +60,7 @@ class ResentContext:
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        calls = [step for step in execution.of_kind(StepKind.INFERENCE) if step.tokens.input]
+        calls = [step for step in RunView.of(execution).inferences if step.tokens.input]
         if not calls:
             return
         command = self._commands[execution.command.name]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from otel_perfopt.execution.critical_path import PathSegment, critical_path
-from otel_perfopt.execution.data_flow import dependencies
-from otel_perfopt.execution.model import Execution, Step, StepKind
+from otel_perfopt.execution.data_flow import AdjacentReads, adjacent_reads, dependencies
+from otel_perfopt.execution.model import Execution, Step, StepKind, TokenUsage
+from otel_perfopt.execution.repetition import Repetition, repetition
 from otel_perfopt.execution.schedule import Changes, ReplayedRun, replay
 from otel_perfopt.execution.step_tree import StepTree, step_tree
+
+Derived = TypeVar("Derived")
 
 
 class RunView:
@@ -21,6 +24,7 @@ class RunView:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
+        self._derived: dict[Any, Any] = {}
 
     @classmethod
     def of(cls, execution: Execution) -> RunView:
@@ -29,6 +33,34 @@ class RunView:
         if latest is None or latest.execution is not execution:
             latest = cls._latest = cls(execution)
         return latest
+
+    def derive(self, what: Callable[[Execution], Derived]) -> Derived:
+        """Return what a function makes of the run, made once however many ask for it."""
+        if what not in self._derived:
+            self._derived[what] = what(self.execution)
+        found: Derived = self._derived[what]
+        return found
+
+    @cached_property
+    def repetition(self) -> Repetition:
+        """What the run asked again: of its conversation where an analyser knows that, else of itself."""
+        return repetition(self.execution)
+
+    @cached_property
+    def tokens(self) -> TokenUsage:
+        """The sum over the run's model calls."""
+        return self.execution.tokens
+
+    @cached_property
+    def inferences(self) -> tuple[Step, ...]:
+        """The run's model calls in order of start."""
+        return self.execution.of_kind(StepKind.INFERENCE)
+
+    @cached_property
+    def calls(self) -> tuple[Step, ...]:
+        """The run's tool calls and retrievals in order of start."""
+        kinds = (StepKind.TOOL, StepKind.RETRIEVAL)
+        return tuple(step for step in self.execution.steps if step.kind in kinds)
 
     @cached_property
     def tree(self) -> StepTree:
@@ -39,6 +71,11 @@ class RunView:
     def depends(self) -> Mapping[str, frozenset[str]]:
         """By tool span id the earlier tool span ids it depends on."""
         return dependencies(self.execution)
+
+    @cached_property
+    def adjacent_reads(self) -> tuple[AdjacentReads, ...]:
+        """The run's read-only calls right after another one of an earlier reply."""
+        return adjacent_reads(self.execution, self.depends)
 
     @cached_property
     def tools(self) -> tuple[Step, ...]:

@@ -8,10 +8,11 @@ from itertools import pairwise
 
 from otel_perfopt.analyse.bounded_table import BoundedTable, RecentStates
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import percent, percent_range
-from otel_perfopt.execution.model import Execution, Step, StepKind, Target, ToolEffects
+from otel_perfopt.execution.model import Execution, Step, Target, ToolEffects
 
 MIN_FOLLOWED = 0.5
 MIN_LIFT = 1.3
@@ -65,7 +66,7 @@ class Sequence:
             self._add(_COMMANDS, last.name, name, execution, None)
         last.name = name
         self._seen(_COMMANDS, name)
-        tools = execution.of_kind(StepKind.TOOL)
+        tools = RunView.of(execution).tools
         for step in tools:
             self._seen(_TOOLS, step.name)
             if step.effects is not ToolEffects.READ and len(self._writing) < 5000:

@@ -12,7 +12,6 @@ from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.what_if import independent_pairs, serial_reads
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import counted, percent_range, seconds
-from otel_perfopt.execution.data_flow import adjacent_reads
 from otel_perfopt.execution.model import Execution, Step, Target
 
 MIN_REPLIES = 3
@@ -79,7 +78,7 @@ class SerialIndependent:
 
     @staticmethod
     def _across(command: _Command, run: RunView) -> None:
-        command.pairs += len(adjacent_reads(run.execution, run.depends))
+        command.pairs += len(run.adjacent_reads)
         pairs = independent_pairs(run)
         command.independent += len(pairs)
         command.runs_independent += bool(pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otel_perfopt.analyse.analysis import Counts, InputTally
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.execution.model import NO_TOKENS, Execution, Outcome, StepKind, TokenUsage, ToolEffects
 from otel_perfopt.signal.source import ReadTally
 
@@ -32,7 +33,7 @@ class Totals:
                 self._tool_calls += 1
                 self._tool_errors += step.error_type is not None
                 self._unknown_effects += step.effects is ToolEffects.UNKNOWN
-        self.tokens = self.tokens + execution.tokens
+        self.tokens = self.tokens + RunView.of(execution).tokens
         cost = run_cost_usd(execution)
         if cost is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost

@@ -71,8 +71,10 @@ class UsageTable:
             row = self._row_of(step)
             if row is not None:
                 row.add(step, timed=execution.timed, failed=step.error_type is not None)
-                row.tokens = row.tokens + _tokens_of(step)
-        command.tokens = command.tokens + execution.tokens
+                tokens = _tokens_of(step)
+                if tokens is not NO_TOKENS:
+                    row.tokens = row.tokens + tokens
+        command.tokens = command.tokens + RunView.of(execution).tokens
         cost = run_cost_usd(execution)
         if cost is not None and execution.command.cost_usd is None:
             command.cost_usd = (command.cost_usd or 0.0) + cost

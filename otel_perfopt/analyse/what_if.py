@@ -8,9 +8,7 @@ from typing import Protocol
 
 from otel_perfopt.analyse.cache_hits import CACHE_PARAMETERS, CacheHits
 from otel_perfopt.analyse.run_view import RunView
-from otel_perfopt.execution.data_flow import independent_adjacent_pairs
 from otel_perfopt.execution.model import Step, Target, ToolEffects
-from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.schedule import Changes
 
 
@@ -64,13 +62,12 @@ class ToolCacheRule:
     upper_bound = False
 
     def __init__(self) -> None:
-        self._repetitions = Repetitions()
         self._cache = CacheHits()
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
         """Return one what-if for each read-only tool of the run's command; the bound is all its calls for nothing."""
         execution = run.execution
-        repeats = self._repetitions.observe(execution).repeats
+        repeats = run.repetition.repeats
         hits: dict[str, list[Step]] = {}
         for hit in self._cache.observe(repeats, timed=execution.timed):
             if not hit.false:
@@ -175,8 +172,11 @@ def serial_reads(calls: Sequence[Step]) -> list[Step]:
 
 def independent_pairs(run: RunView) -> list[tuple[Step, Step]]:
     """Return adjacent read-only calls of different, known replies of which the second uses nothing of the first."""
-    pairs = independent_adjacent_pairs(run.execution, run.depends)
-    return [(first, second) for first, second in pairs if first.requested_by and second.requested_by]
+    return [
+        (pair.first, pair.second)
+        for pair in run.adjacent_reads
+        if pair.independent and pair.first.requested_by and pair.second.requested_by
+    ]
 
 
 def _perfect_overlap(replies: Mapping[str, tuple[Step, ...]]) -> Changes:

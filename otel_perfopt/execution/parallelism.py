@@ -80,6 +80,14 @@ def parallelism(
     return RunParallelism(_overlap(tools, needs), _overlap(leaves, needs))
 
 
+def tool_overlap(
+    execution: Execution, *, tree: StepTree | None = None, depends: Mapping[str, frozenset[str]] | None = None
+) -> Overlap:
+    """Return the overlap of the run's tool calls alone, as `parallelism` gives it beside that of all steps."""
+    needs = dependencies(execution) if depends is None else depends
+    return _overlap(_innermost((tree or step_tree(execution)).root)[0], needs)
+
+
 def _innermost(root: StepNode) -> tuple[list[Step], list[Step]]:
     """Return the tool calls without a tool call inside, and the steps of work without work inside.
 

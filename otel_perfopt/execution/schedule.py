@@ -33,7 +33,7 @@ def replay(
     moves = bool(changes.parallel_replies or changes.starts_after)
     needs = (dependencies(execution) if depends is None else depends) if moves else {}
     root = (tree or step_tree(execution)).root
-    player = _Player(changes, needs, {execution.command.span_id: root.start_ns})
+    player = _Player(changes, needs, {execution.command.span_id: root.start_ns}, moves)
     end = player.play(root)
     return ReplayedRun(root.length_ns, end - root.start_ns, player.intervals)
 
@@ -70,6 +70,7 @@ class _Player:
     changes: Changes
     needs: Mapping[str, frozenset[str]]
     ends: dict[str, int]
+    moves: bool
     intervals: dict[str, tuple[int, int]] = field(default_factory=dict)
     _reply_starts: dict[str, int] = field(default_factory=dict)
 
@@ -105,7 +106,8 @@ class _Player:
         else:
             recorded = max(0, node.step.end_ns - node.step.start_ns)
             end = frame.start_ns + max(0, node.length_ns - recorded + changed)
-            self._pass_over(node, frame.start_ns, end)
+            if self.moves:
+                self._pass_over(node, frame.start_ns, end)
         self.intervals[node.step.span_id] = (frame.start_ns, end)
         self.ends[node.step.span_id] = end
         return max(frame.demanded_ns, end)
@@ -118,6 +120,8 @@ class _Player:
 
     def _start(self, step: Step, demanded_ns: int) -> int:
         """Return when a step starts that is asked for at `demanded_ns`: then, or earlier if it was moved."""
+        if not self.moves:
+            return demanded_ns
         earliest = self._allowed(step, demanded_ns)
         if earliest is None:
             return demanded_ns
