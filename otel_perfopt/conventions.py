@@ -171,4 +171,78 @@ METRIC_UNDESCRIBED: Final = ("perfopt.spans.undescribed", "{span}")
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a kind of token
 FAULT_KIND: Final = "perfopt.fault.kind"
 
+# --- What the controller says of itself, of each policy and of the goals: name and unit ----------
+# Codes and scores have no unit. States, verdicts, guardrails and risks are codes (the tables below): a
+# number that changes stays one series, where a label that changes leaves the old series standing.
+METRIC_POLICY_STATE: Final = ("perfopt.policy.state", "")
+METRIC_POLICY_EXPOSURE: Final = ("perfopt.policy.exposure", "1")  # share of units that are treated
+METRIC_POLICY_VERDICT: Final = ("perfopt.policy.verdict", "")
+METRIC_POLICY_EFFECT: Final = ("perfopt.policy.effect", "1")  # treatment over baseline minus one, with its interval
+METRIC_POLICY_PREDICTED: Final = ("perfopt.policy.predicted_effect", "1")  # as the effect: -0.3 is 30 % less
+METRIC_POLICY_GUARDRAIL: Final = ("perfopt.policy.guardrail", "")
+METRIC_POLICY_EVIDENCE: Final = ("perfopt.policy.harm_evidence", "1")  # of what shows harm: 1 is shown
+METRIC_POLICY_UNITS: Final = ("perfopt.policy.units", "{unit}")
+METRIC_POLICY_ROLLBACKS: Final = ("perfopt.policy.rollbacks", "{rollback}")
+METRIC_POLICY_CHANGED: Final = ("perfopt.policy.change.time", "s")  # Unix time of the last such change
+METRIC_POLICY_WAITING: Final = ("perfopt.policy.approval.waiting_time", "s")  # 0: nothing waits
+METRIC_POLICY_REMAINING: Final = ("perfopt.policy.expected_time", "s")  # until a verdict
+METRIC_POLICY_RISK: Final = ("perfopt.policy.risk", "")
+METRIC_GOAL_RESPONSE: Final = ("perfopt.goal.response_time", "s")
+METRIC_GOAL_THINKING: Final = ("perfopt.goal.thinking_time", "s")
+METRIC_GOAL_TOOLS: Final = ("perfopt.goal.tool_time", "s")
+METRIC_GOAL_TOKENS: Final = ("perfopt.goal.tokens", "{token}")
+METRIC_GOAL_SUCCESS: Final = ("perfopt.goal.success", "1")
+METRIC_GOAL_SATISFACTION: Final = ("perfopt.goal.satisfaction", "")
+METRIC_GOAL_IMPROVEMENT: Final = ("perfopt.goal.improvement", "1")  # positive is better, whichever way that is
+METRIC_CONTROLLER_TURNS: Final = ("perfopt.controller.turns", "{turn}")
+METRIC_CONTROLLER_TURN: Final = ("perfopt.controller.turn.duration", "s")
+METRIC_CONTROLLER_CPU: Final = ("perfopt.controller.cpu.time", "s")
+METRIC_CONTROLLER_MEMORY: Final = ("perfopt.controller.memory.rss", "By")
+METRIC_CONTROLLER_RUNS: Final = ("perfopt.controller.runs", "{run}")
+METRIC_CONTROLLER_PROBLEMS: Final = ("perfopt.controller.problems", "{problem}")  # that stand now
+METRIC_CONTROLLER_UNREAD: Final = ("perfopt.controller.unread", "{line}")  # pieces of telemetry that could not be read
+METRIC_CONTROLLER_FAULTS: Final = ("perfopt.controller.faults", "{fault}")  # while these metrics were made
+METRIC_LEDGER_HEALTHY: Final = ("perfopt.ledger.healthy", "")  # 0: nothing new comes into force
+METRIC_KILLED: Final = ("perfopt.killed", "")
+METRIC_SNAPSHOT_TIME: Final = ("perfopt.snapshot.time", "s")  # Unix time at which the lease began
+METRIC_SNAPSHOT_LEASE: Final = ("perfopt.snapshot.lease", "s")
+METRIC_SNAPSHOT_DECISIONS: Final = ("perfopt.snapshot.decisions", "{decision}")
+
+POLICY: Final = "perfopt.policy"
+OPTIMIZATION: Final = FAULT_OPTIMIZATION
+CHANGED_FROM: Final = "perfopt.change.from"
+CHANGED_TO: Final = "perfopt.change.to"
+COMPARED_METRIC: Final = "perfopt.metric"
+COMPARED_ROLE: Final = "perfopt.role"  # goal, guardrail, sample_ratio
+ARM: Final = "perfopt.arm"
+INTERVAL_PART: Final = "perfopt.interval"
+INTERVAL_ESTIMATE: Final = "estimate"
+INTERVAL_LOW: Final = "low"
+INTERVAL_HIGH: Final = "high"
+GOAL: Final = "perfopt.goal"
+GOAL_VALUE: Final = "perfopt.goal.value"
+GOAL_REFERENCE: Final = "reference"  # as without any optimization
+GOAL_CURRENT: Final = "current"
+GOAL_TARGET: Final = "target"
+GOAL_ACHIEVED: Final = "achieved"
+GOAL_ASKED: Final = "asked"
+
+STATE_CODES: Final = {
+    "new": 0,
+    "dormant": 1,
+    "proposed": 2,
+    "awaiting approval": 3,
+    "shadow": 4,
+    "canary": 5,
+    "active": 6,
+    "inconclusive": 7,
+    "rolled back": 8,
+    "rejected": 9,
+    "retired": 10,
+    "killed": 11,
+}
+VERDICT_CODES: Final = {"waiting": 0, "better": 1, "inconclusive": 2, "worse": 3}
+GUARDRAIL_CODES: Final = {"harmed": -1, "not shown": 0, "held": 1}
+RISK_CODES: Final = {"low": 1, "medium": 2, "high": 3}
+
 INSTRUMENTATION_SCOPE: Final = "otel_perfopt"
