@@ -20,7 +20,7 @@ from otel_perfopt.act.early_batch import Candidate, EarlyBatch, Segment
 from otel_perfopt.act.early_call import EarlyCall, EarlyState
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
-from otel_perfopt.act.parameters import ParallelToolsParameters
+from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
 from otel_perfopt.act.patience import Patience
 from otel_perfopt.act.private_copy import is_live
 from otel_perfopt.act.run_tally import count

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from otel_perfopt.act.call_scope import CallScope
-from otel_perfopt.act.parameters import READERS, Parameters
+from otel_perfopt.act.parameters.table import OPTIMIZATIONS, Seam
+from otel_perfopt.act.parameters.tools import ToolParameters
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
 from otel_perfopt.execution.model import ToolEffects
 
@@ -63,9 +64,14 @@ class Rule:
     """A decision made ready to apply; `memo` keeps which writes touch which reads."""
 
     decision: Decision
-    parameters: Parameters
+    parameters: object
     declared: Mapping[str, str]
     memo: dict[tuple[ToolKey, str], bool] = field(default_factory=dict, compare=False)
+
+    @property
+    def seam(self) -> Seam:
+        """Where the optimization stands."""
+        return OPTIMIZATIONS[self.decision.optimization].seam
 
     def effects(self, key: ToolKey) -> ToolEffects:
         """Return what the tool does to the world as this decision sees it."""
@@ -79,6 +85,11 @@ class Rule:
         values = {"command": command, "tool": key.tool, "model": "", "tool_effects": self.effects(key).value}
         return _matches_all(self.decision.match, values) and not _matches_any(self.decision.exclude, values)
 
+    def applies_to_model(self, command: str, model: str) -> bool:
+        """Tell whether the decision is about this call of a model; which tools it names is for the optimization to know."""
+        values = {"command": command, "model": model}
+        return _matches_all(self.decision.match, values) and not _matches_any(self.decision.exclude, values)
+
     def touches(self, write: ToolKey, written: CallScope, read_tool: str, read: CallScope) -> bool:
         """Tell whether a call of `write` may have changed what a call of `read_tool` returned.
 
@@ -88,7 +99,7 @@ class Rule:
         """
         if not self._tool_touches(write, read_tool):
             return False
-        told = self.parameters.invalidates or self.parameters.complete
+        told = self._writes.invalidates or self._writes.complete
         return bool(told) or written.is_of_same(read) or written.may_meet(read)
 
     def _tool_touches(self, write: ToolKey, read_tool: str) -> bool:
@@ -103,10 +114,15 @@ class Rule:
     def _touches(self, write: ToolKey, read_tool: str) -> bool:
         if self.effects(write) is ToolEffects.READ:
             return False
-        named = [reads for glob, reads in self.parameters.invalidates if fnmatchcase(write.tool, glob)]
+        writes = self._writes
+        named = [reads for glob, reads in writes.invalidates if fnmatchcase(write.tool, glob)]
         if not named:
-            return not self.parameters.complete
+            return not writes.complete
         return any(fnmatchcase(read_tool, glob) for reads in named for glob in reads)
+
+    @property
+    def _writes(self) -> ToolParameters:
+        return self.parameters if isinstance(self.parameters, ToolParameters) else _NO_WRITES_NAMED
 
     def governs_like(self, other: Rule) -> bool:
         """Tell whether both do the same to a call they are applied to; stage and allocation may differ."""
@@ -116,6 +132,9 @@ class Rule:
             and (mine.match, mine.exclude, mine.effects) == (theirs.match, theirs.exclude, theirs.effects)
             and (self.parameters, self.declared) == (other.parameters, other.declared)
         )
+
+
+_NO_WRITES_NAMED = ToolParameters()
 
 
 def _matches_all(match: Match, values: Mapping[str, str]) -> bool:
@@ -145,12 +164,16 @@ class Selection:
 class Plan:
     """A snapshot's decisions, made ready off the request path; immutable but for its memo."""
 
-    __slots__ = ("_memo", "problems", "rules")
+    __slots__ = ("_memo", "_model_memo", "inference_rules", "problems", "process_rules", "rules", "tool_rules")
 
     def __init__(self, rules: tuple[Rule, ...] = (), problems: Counter[str] | None = None) -> None:
         self.rules = rules
+        self.tool_rules = tuple(rule for rule in rules if rule.seam is Seam.TOOL)
+        self.inference_rules = tuple(rule for rule in rules if rule.seam is Seam.INFERENCE)
+        self.process_rules = tuple(rule for rule in rules if rule.seam is Seam.PROCESS)
         self.problems: Counter[str] = problems or Counter()
         self._memo: dict[tuple[str, str, str], Selection] = {}
+        self._model_memo: dict[tuple[str, str], Mapping[str, Rule]] = {}
 
     @classmethod
     def of(cls, snapshot: Snapshot, declared: Mapping[str, str] | None = None) -> Plan:
@@ -178,10 +201,24 @@ class Plan:
             selection = self._memo[memo_key] = self._select(command, ToolKey(tool, declared))
         return selection
 
+    def select_inference(self, command: str, model: str) -> Mapping[str, Rule]:
+        """Return what governs a call of `model` under `command`, by optimization; the first rule of each wins."""
+        memo_key = (command, model)
+        chosen = self._model_memo.get(memo_key)
+        if chosen is None:
+            if len(self._model_memo) >= MEMO_LIMIT:
+                self._model_memo.clear()
+            chosen = {}
+            for rule in self.inference_rules:
+                if rule.applies_to_model(command, model):
+                    chosen.setdefault(rule.decision.optimization, rule)
+            self._model_memo[memo_key] = chosen
+        return chosen
+
     def _select(self, command: str, key: ToolKey) -> Selection:
         chosen: dict[str, Rule] = {}
         may_write = False
-        for rule in self.rules:
+        for rule in self.tool_rules:
             if rule.effects(key) is not ToolEffects.READ:
                 may_write = True
             elif rule.applies(command, key):
@@ -189,9 +226,9 @@ class Plan:
         return Selection(key, chosen, may_write)
 
     def governs_like(self, other: Plan) -> bool:
-        """Tell whether both plans do the same to every call, allocation and stage aside."""
-        return len(self.rules) == len(other.rules) and all(
-            mine.governs_like(theirs) for mine, theirs in zip(self.rules, other.rules, strict=True)
+        """Tell whether both plans do the same to every tool call, allocation and stage aside."""
+        return len(self.tool_rules) == len(other.tool_rules) and all(
+            mine.governs_like(theirs) for mine, theirs in zip(self.tool_rules, other.tool_rules, strict=True)
         )
 
 
@@ -209,7 +246,7 @@ def _rule(decision: Decision, declared: Mapping[str, str]) -> Rule:
     if not (0 <= treatment <= 1 and 0 <= baseline <= 1 and treatment + baseline <= 1 + 1e-9):
         raise ValueError("shares are fractions that add up to at most 1")
     effects = {str(glob): str(word) for glob, word in decision.effects.items()}
-    rule = Rule(decision, READERS[decision.optimization](decision.parameters), declared)
+    rule = Rule(decision, OPTIMIZATIONS[decision.optimization].read(decision.parameters), declared)
     resolve_effects(ToolKey(""), effects)
     rule.applies("", ToolKey(""))
     return rule

@@ -13,7 +13,7 @@ from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
-from otel_perfopt.act.parameters import ToolCacheParameters
+from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
 from otel_perfopt.act.patience import Patience
 from otel_perfopt.act.private_copy import keep
 from otel_perfopt.act.result_store import Entry, ResultStore

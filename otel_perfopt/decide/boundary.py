@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.glob import covers_any
 from otel_perfopt.decide.model_base import DeclaredModel, Globs, as_tuple, nearest, one_as_tuple
-from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, ParallelToolsParameters, ToolCacheParameters
+from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES
 from otel_perfopt.decide.policy import Metadata, OptimizationPolicy
 from otel_perfopt.decide.quantity import Duration, Share, format_duration, format_percent
 from otel_perfopt.decide.rollout import Guardrail
@@ -130,17 +130,24 @@ def _names(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
 
 
 def _parameters(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
+    # By name, so that a limit holds for every optimization that has such a parameter.
     parameters = policy.spec.optimize.parameters
-    if isinstance(parameters, ToolCacheParameters):
-        if parameters.ttl_s > limit.max_ttl_s:
-            yield (
-                f"spec.optimize.with.ttl is {format_duration(parameters.ttl_s)}, "
-                f"allowed is {format_duration(limit.max_ttl_s)}"
-            )
-        if parameters.max_entries > limit.max_entries:
-            yield f"spec.optimize.with.maxEntries is {parameters.max_entries}, allowed is {limit.max_entries}"
-    if isinstance(parameters, ParallelToolsParameters) and parameters.max_concurrency > limit.max_concurrency:
-        yield f"spec.optimize.with.maxConcurrency is {parameters.max_concurrency}, allowed is {limit.max_concurrency}"
+    ttl_s = getattr(parameters, "ttl_s", None)
+    if ttl_s is not None and ttl_s > limit.max_ttl_s:
+        yield f"spec.optimize.with.ttl is {format_duration(ttl_s)}, allowed is {format_duration(limit.max_ttl_s)}"
+    entries = getattr(parameters, "max_entries", None)
+    if entries is not None and entries > limit.max_entries:
+        yield f"spec.optimize.with.maxEntries is {entries}, allowed is {limit.max_entries}"
+    concurrency = getattr(parameters, "max_concurrency", None)
+    if concurrency is not None and concurrency > limit.max_concurrency:
+        yield f"spec.optimize.with.maxConcurrency is {concurrency}, allowed is {limit.max_concurrency}"
+    model = getattr(parameters, "model", None)
+    if model is not None:
+        if covers_any(limit.models.deny, model):
+            yield f"spec.optimize.with.model is {model}, which is denied"
+        elif not covers_any(limit.models.allow, model):
+            allowed = ", ".join(limit.models.allow)
+            yield f"spec.optimize.with.model is {model}, which is not within what is allowed: {allowed}"
 
 
 def _evidence(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otel_perfopt.decide.observation import BETTER, INCONCLUSIVE, NOT_COMPARED, WORSE, Inputs, Observation
+from otel_perfopt.decide.observation import (
+    BETTER,
+    INCONCLUSIVE,
+    NOT_COMPARED,
+    WORSE,
+    Extension,
+    Inputs,
+    Observation,
+)
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.quantity import format_duration
 from otel_perfopt.decide.state import PolicyState, State
@@ -13,12 +21,13 @@ from otel_perfopt.errors import TransitionError
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a guard looks at; `given_reason` is what a person said."""
+    """All that a guard looks at; `given_reason` and `extension` are what a person said."""
 
     policy: OptimizationPolicy
     state: PolicyState
     inputs: Inputs
     given_reason: str = ""
+    extension: Extension = Extension()
 
     @property
     def seen(self) -> Observation:
@@ -123,17 +132,24 @@ def step_done(at: Situation) -> str | None:
 def limit_reached(at: Situation) -> str | None:
     """A comparison showed nothing within the limits; a benefit that only waits for its approval is shown."""
     rollout = at.policy.spec.rollout
-    limits = rollout.limits
+    most_units, longest_s = limits_of(at.policy, at.state)
     if at.seen.conclusion == NOT_COMPARED or rollout.on_inconclusive == "hold":
         return None
     if at.seen.conclusion == BETTER and not at.seen.mismatch:
         return None
     why = at.seen.reason or "nothing was shown"
-    if at.seen.total_units >= limits.max_units:
+    if at.seen.total_units >= most_units:
         return f"{at.seen.total_units} units compared: {why}"
-    if at.elapsed_s(at.state.exposed_ns) >= limits.max_duration_s:
-        return f"{format_duration(limits.max_duration_s)} of exposure are over: {why}"
+    if at.elapsed_s(at.state.exposed_ns) >= longest_s:
+        return f"{format_duration(float(round(longest_s)))} of exposure are over: {why}"
     return why if at.seen.conclusion == INCONCLUSIVE else None
+
+
+def limits_of(policy: OptimizationPolicy, state: PolicyState) -> tuple[int, float]:
+    """Return the most units and seconds of exposure a comparison may take, with what people added."""
+    limits, trial = policy.spec.rollout.limits, state.trial
+    more_units, more_s = (trial.more_units, trial.more_s) if trial is not None else (0, 0.0)
+    return limits.max_units + more_units, limits.max_duration_s + more_s
 
 
 def shadow_passed(at: Situation) -> str | None:
@@ -150,13 +166,22 @@ def shadow_passed(at: Situation) -> str | None:
 def canary_at_once(at: Situation) -> str | None:
     """Approved, and no shadow was asked for."""
     spec = at.policy.spec
-    may = spec.rollout.shadow_s is None and spec.mode in {"canary", "active"} and at.open("canary")
+    fresh = spec.rollout.shadow_s is None and at.state.trial is None
+    may = fresh and spec.mode in {"canary", "active"} and at.open("canary")
     return "approved" if may and at.state.approvals else "no approval is needed" if may else None
+
+
+def trial_goes_on(at: Situation) -> str | None:
+    """A comparison that ended without a verdict was extended, and its exposure approved again."""
+    trial, may_expose = at.state.trial, at.policy.spec.mode in {"canary", "active"}
+    if trial is None or not may_expose or not at.open("canary"):
+        return None
+    return f"goes on at step {trial.step} with the units it has"
 
 
 def shadow_may_start(at: Situation) -> str | None:
     """Shadow was asked for and is free of side effects, or was approved."""
-    if at.policy.spec.rollout.shadow_s is None or not at.open("shadow"):
+    if at.policy.spec.rollout.shadow_s is None or at.state.trial is not None or not at.open("shadow"):
         return None
     is_free = at.policy.spec.kind.shadow_free
     if not (is_free or at.state.approved("canary", at.inputs.now_ns)):
@@ -219,4 +244,21 @@ def may_retry(at: Situation) -> str | None:
         raise TransitionError(f"{name} cools down for another {left}; edit it, or try again then")
     if state.state is State.PROPOSED and not until_ns:
         raise TransitionError(f"{name} is proposed already; there is nothing to try again")
+    return at.given_reason
+
+
+def may_extend(at: Situation) -> str | None:
+    """With a reason, the same declaration, and limits that leave something to compare."""
+    name, state, added = at.policy.name, at.state, at.extension
+    if not at.given_reason.strip():
+        raise TransitionError(f"say why {name} should go on (--reason)")
+    if at.inputs.digest != state.digest or state.trial is None:
+        raise TransitionError(f"{name} was edited or removed since; it cannot go on, only be tried again: perfopt retry")
+    if added.units < 0 or added.duration_s < 0 or not (added.units or added.duration_s):
+        raise TransitionError(f"say by how much {name} should go on: --units, --duration or both")
+    most_units, longest_s = limits_of(at.policy, state)
+    if state.trial.units >= most_units + added.units:
+        raise TransitionError(f"{name} has compared {state.trial.units} units; it needs --units beyond that")
+    if (state.trial.ended_ns - state.trial.exposed_ns) / 1e9 >= longest_s + added.duration_s:
+        raise TransitionError(f"the time of {name} is over too; it needs --duration")
     return at.given_reason

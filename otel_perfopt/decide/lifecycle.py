@@ -9,9 +9,17 @@ from typing import Any
 from otel_perfopt.decide import guard
 from otel_perfopt.decide.guard import Situation
 from otel_perfopt.decide.ledger_entry import LedgerEntry
-from otel_perfopt.decide.observation import Inputs
+from otel_perfopt.decide.observation import Extension, Inputs
 from otel_perfopt.decide.policy import OptimizationPolicy
-from otel_perfopt.decide.state import EXPOSED, KILL_EVENT, RETRY_EVENT, UNKILL_EVENT, PolicyState, State
+from otel_perfopt.decide.state import (
+    EXPOSED,
+    EXTEND_EVENT,
+    KILL_EVENT,
+    RETRY_EVENT,
+    UNKILL_EVENT,
+    PolicyState,
+    State,
+)
 from otel_perfopt.errors import TransitionError
 
 SYSTEM = "perfopt"
@@ -21,6 +29,8 @@ _ALL = frozenset(State)
 _LIVING = _ALL - {State.NEW, State.KILLED}
 _UNDER_WAY = frozenset({State.PROPOSED, State.AWAITING, State.SHADOW, State.CANARY, State.ACTIVE})
 _OVER = frozenset({State.ROLLED_BACK, State.INCONCLUSIVE, State.REJECTED, State.RETIRED})
+# Where a comparison comes to a result, which is written down with it.
+_ENDS = frozenset({State.ACTIVE, State.ROLLED_BACK, State.INCONCLUSIVE, State.RETIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("advance", frozenset({State.CANARY}), State.CANARY, SYSTEM, guard.step_done),
     Rule("end", frozenset({State.CANARY}), State.INCONCLUSIVE, SYSTEM, guard.limit_reached),
     Rule("expose", frozenset({State.SHADOW}), State.CANARY, SYSTEM, guard.shadow_passed),
+    Rule("resume", frozenset({State.AWAITING}), State.CANARY, SYSTEM, guard.trial_goes_on),
     Rule("expose", frozenset({State.AWAITING}), State.CANARY, SYSTEM, guard.canary_at_once),
     Rule("watch", frozenset({State.AWAITING}), State.SHADOW, SYSTEM, guard.shadow_may_start),
     Rule("ask", frozenset({State.PROPOSED}), State.AWAITING, SYSTEM, guard.checks_pass),
@@ -68,6 +79,8 @@ TABLE: tuple[Rule, ...] = (
     Rule(KILL_EVENT, _ALL - {State.KILLED}, State.KILLED, PERSON, guard.always),
     Rule(UNKILL_EVENT, frozenset({State.KILLED}), State.PROPOSED, PERSON, guard.may_return),
     Rule(RETRY_EVENT, _OVER | {State.PROPOSED}, State.PROPOSED, PERSON, guard.may_retry, adopts=True),
+    # Back to where approval is asked: an extension exposes nobody by itself.
+    Rule(EXTEND_EVENT, frozenset({State.INCONCLUSIVE}), State.AWAITING, PERSON, guard.may_extend),
 )
 
 
@@ -119,14 +132,21 @@ def next_transition(policy: OptimizationPolicy, state: PolicyState, inputs: Inpu
 
 
 def requested_transition(
-    policy: OptimizationPolicy, state: PolicyState, inputs: Inputs, *, event: str, actor: str, reason: str = ""
+    policy: OptimizationPolicy,
+    state: PolicyState,
+    inputs: Inputs,
+    *,
+    event: str,
+    actor: str,
+    reason: str = "",
+    extension: Extension = Extension(),
 ) -> Transition:
-    """Return what a person's `reject`, `rollback`, `retire`, `kill`, `unkill` or `retry` leads to.
+    """Return what a person's `reject`, `rollback`, `retire`, `kill`, `unkill`, `retry` or `extend` leads to.
 
     Raises:
         TransitionError: it is not possible from this state, or not yet.
     """
-    at = Situation(policy, state, inputs, reason)
+    at = Situation(policy, state, inputs, reason, extension)
     for rule in TABLE:
         if rule.who == PERSON and rule.event == event and state.state in rule.sources:
             return _transition(rule, at, actor, rule.guard(at) or "")
@@ -145,7 +165,7 @@ def pending_gate(policy: OptimizationPolicy, state: PolicyState, now_ns: int) ->
     """Return the gate that waits for somebody's approval, or None."""
     spec = policy.spec
     gates = GATES_AHEAD.get(state.state, ())
-    if state.state is State.AWAITING and spec.rollout.shadow_s is None:
+    if state.state is State.AWAITING and (spec.rollout.shadow_s is None or state.trial is not None):
         gates = ("canary",)
     for gate in gates:
         if spec.mode in _MODES_REACHING[gate] and gate in spec.approval.gates and not state.approved(gate, now_ns):
@@ -181,11 +201,17 @@ def _transition(rule: Rule, at: Situation, actor: str, reason: str) -> Transitio
 
 def _details(rule: Rule, at: Situation) -> Mapping[str, Any]:
     if rule.target is State.CANARY:
-        return {"step": at.state.step + 1}
+        trial = at.state.trial if at.state.state is State.AWAITING else None
+        return {"step": trial.step if trial is not None else at.state.step + 1}
+    if rule.event == EXTEND_EVENT:
+        return {"more_units": at.extension.units, "more_s": at.extension.duration_s}
+    if rule.target is State.KILLED:
+        return {"all": at.inputs.killed}
+    if rule.target not in _ENDS or at.state.state not in EXPOSED | {State.SHADOW}:
+        return {}
+    measured = {"outcome": dict(at.seen.outcome)} if at.seen.outcome else {}
     if rule.target is State.ROLLED_BACK:
         # What a boundary stopped did no harm: it may return as soon as the boundary lets it.
         cooldown_s = 0.0 if rule.guard is guard.boundary_forbids else at.policy.spec.rollback.cooldown_s
-        return {"until_ns": str(at.inputs.now_ns + int(cooldown_s * 1e9))}
-    if rule.target is State.KILLED:
-        return {"all": at.inputs.killed}
-    return {}
+        return {"until_ns": str(at.inputs.now_ns + int(cooldown_s * 1e9)), **measured}
+    return {"units": at.seen.total_units, **measured} if rule.target is State.INCONCLUSIVE else measured

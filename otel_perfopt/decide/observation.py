@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 BETTER = "better"
 WORSE = "worse"
@@ -34,6 +36,7 @@ class Observation:
     stages. `mismatch` is a sample-ratio mismatch; `faults` counts exceptions of the optimization;
     `lost_benefit` says the hold-back no longer differs. `when_met` answers the policy's `when`: None means that nobody could tell yet.
     `since_ns` is when the observed state began; given, the observation is of that state and no other.
+    `outcome` is what the comparison measured, as plain JSON data for the ledger.
     """
 
     conclusion: str = NOT_COMPARED
@@ -46,6 +49,15 @@ class Observation:
     lost_benefit: bool = False
     when_met: bool | None = None
     since_ns: int | None = None
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What a person adds to the limits of a comparison: units of both arms, and seconds of exposure."""
+
+    units: int = 0
+    duration_s: float = 0.0
 
 
 NOTHING_OBSERVED = Observation()

@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from otel_perfopt.decide.model_base import DeclaredModel, Glob, Globs, Name, Text, Word, as_tuple, one_as_tuple
-from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, OptimizationType, Optimize
+from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, Optimize
+from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.quantity import Duration, Percent
 from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, Goal, Guardrail, Rollback, Rollout
 

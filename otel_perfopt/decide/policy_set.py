@@ -20,13 +20,14 @@ from otel_perfopt.decide.lifecycle import (
     SYSTEM,
     Transition,
 )
-from otel_perfopt.decide.observation import Observation
+from otel_perfopt.decide.observation import Extension, Observation
 from otel_perfopt.decide.policy_status import PolicyStatus, pending_approval, status_of
 from otel_perfopt.decide.progress import Progress
 from otel_perfopt.decide.proposal import Proposal, proposal_name, propose
 from otel_perfopt.decide.state import (
     APPROVE_EVENT,
     EVERY_POLICY,
+    EXTEND_EVENT,
     KILL_EVENT,
     UNKILL_EVENT,
     State,
@@ -187,6 +188,14 @@ class PolicySet:
     def retry(self, name: str, actor: str, reason: str, now_ns: int) -> Transition:
         """Propose a policy again that was taken back, rejected, retired or inconclusive; needs a reason."""
         return self._progress.request(name, "retry", actor, reason, now_ns)
+
+    def extend(self, name: str, actor: str, reason: str, now_ns: int, extension: Extension) -> Transition:
+        """Let a comparison that ended without a verdict go on; its exposure needs approval again.
+
+        Raises:
+            TransitionError: it is not inconclusive, was edited since, or the limits would still be reached.
+        """
+        return self._progress.request(name, EXTEND_EVENT, actor, reason, now_ns, extension)
 
     def kill(self, name: str | None, actor: str, reason: str, now_ns: int) -> tuple[Transition, ...]:
         """Switch one policy off, or everything (None); the switch works even if it cannot be written down.

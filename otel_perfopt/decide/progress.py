@@ -11,7 +11,7 @@ from otel_perfopt.decide.journal import BOUNDARY_EVENT, Journal
 from otel_perfopt.decide.kill_switch import KillSwitch
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.lifecycle import SYSTEM, Transition, next_transition, requested_transition
-from otel_perfopt.decide.observation import NOTHING_OBSERVED, Inputs, Observation
+from otel_perfopt.decide.observation import NOTHING_OBSERVED, Extension, Inputs, Observation
 from otel_perfopt.decide.policy_status import authors_of
 from otel_perfopt.decide.state import EVERY_POLICY, EXPOSED, KILL_EVENT, PolicyState
 from otel_perfopt.errors import LedgerError
@@ -77,7 +77,9 @@ class Progress:
 
         return self._recorded(name, choose, now_ns)
 
-    def request(self, name: str, event: str, actor: str, reason: str, now_ns: int) -> Transition:
+    def request(
+        self, name: str, event: str, actor: str, reason: str, now_ns: int, extension: Extension = Extension()
+    ) -> Transition:
         """Take the step a person asks for.
 
         Raises:
@@ -87,7 +89,9 @@ class Progress:
 
         def choose(state: PolicyState) -> Transition:
             policy, inputs = self._catalog.loaded(name).policy, self._inputs(name, NOTHING_OBSERVED, now_ns)
-            return requested_transition(policy, state, inputs, event=event, actor=actor, reason=reason)
+            return requested_transition(
+                policy, state, inputs, event=event, actor=actor, reason=reason, extension=extension
+            )
 
         step = self._recorded(name, choose, now_ns)
         assert step is not None

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from otel_perfopt.analyse.finding import Finding, Interval
-from otel_perfopt.decide.optimization import OptimizationType
+from otel_perfopt.decide.optimizations.kind import OptimizationType
 
 _WIDTH = 100
 _MOST_EVIDENCE = 5

@@ -40,6 +40,24 @@ APPROVE_EVENT = "approve"
 KILL_EVENT = "kill"
 UNKILL_EVENT = "unkill"
 RETRY_EVENT = "retry"
+EXTEND_EVENT = "extend"
+
+
+@dataclass(frozen=True, slots=True)
+class PausedTrial:
+    """A comparison that ended without a verdict and may go on where it stopped.
+
+    `step` is the canary step it goes on at, `exposed_ns` when it first exposed units, `ended_ns` when it
+    stopped, `units` how many had been compared by then. `more_units` and `more_s` are what people added to
+    the policy's limits, and the time it stood still.
+    """
+
+    step: int
+    exposed_ns: int
+    ended_ns: int = 0
+    units: int = 0
+    more_units: int = 0
+    more_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,8 @@ class PolicyState:
     `step` counts canary steps from 1 (0 outside canary); `since_ns` is when this state or step
     began, `exposed_ns` when units were first exposed in this run of it (0: they are not).
     `quarantine` holds digests that were taken back and until when they stay away.
-    `killed_by_all` says that a kill of everything, not of this policy alone, put it there.
+    `killed_by_all` says that a kill of everything, not of this policy alone, put it there. `trial` is the
+    comparison that ended without a verdict, kept for as long as it may still go on or does.
     """
 
     policy: str
@@ -63,6 +82,7 @@ class PolicyState:
     approvals: tuple[Approval, ...] = ()
     quarantine: Mapping[str, int] = field(default_factory=dict)
     killed_by_all: bool = False
+    trial: PausedTrial | None = None
 
     @property
     def is_exposed(self) -> bool:
@@ -119,19 +139,39 @@ def _after_transition(state: PolicyState, entry: LedgerEntry) -> PolicyState:
         raise ValueError(f"starts from {entry.from_state!r}, but the policy was {str(state.state)!r}")
     target = State(entry.to_state)
     is_exposed = target in EXPOSED
+    trial = _trial(state, target, entry)
+    resumes = is_exposed and state.state is State.AWAITING and trial is not None
+    began_ns = trial.exposed_ns if resumes and trial is not None else state.exposed_ns or entry.time_ns
     return PolicyState(
         policy=state.policy,
         state=target,
         digest=entry.digest,
         step=int(entry.details.get("step", 0)),
         since_ns=entry.time_ns,
-        exposed_ns=(state.exposed_ns or entry.time_ns) if is_exposed else 0,
+        exposed_ns=began_ns if is_exposed else 0,
         actor=entry.actor,
         reason=entry.reason,
         approvals=_standing(state, target, entry.digest),
         quarantine=_quarantine(state, target, entry),
         killed_by_all=target is State.KILLED and bool(entry.details.get("all")),
+        trial=trial,
     )
+
+
+def _trial(state: PolicyState, target: State, entry: LedgerEntry) -> PausedTrial | None:
+    """Return what is known of a comparison that was stopped: by its limit, by a person who extends it, or going on."""
+    kept = state.trial
+    if target is State.INCONCLUSIVE:
+        kept = kept or PausedTrial(state.step, state.exposed_ns)
+        return replace(kept, step=state.step, ended_ns=entry.time_ns, units=int(entry.details.get("units", 0)))
+    if kept is None or entry.digest != state.digest:
+        return None
+    if entry.event == EXTEND_EVENT:
+        more_units, more_s = int(entry.details["more_units"]), float(entry.details["more_s"])
+        return replace(kept, more_units=kept.more_units + more_units, more_s=kept.more_s + more_s)
+    if target is State.CANARY and state.state is State.AWAITING:
+        return replace(kept, more_s=kept.more_s + (entry.time_ns - kept.ended_ns) / 1e9)
+    return kept if target is State.CANARY else None
 
 
 def _standing(state: PolicyState, target: State, digest: str) -> tuple[Approval, ...]:

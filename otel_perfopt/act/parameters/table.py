@@ -1,0 +1,43 @@
+"""Every optimization the agent side knows: its name in, where it stands and how its parameters are read out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
+from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
+from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
+
+
+class Seam(Enum):
+    """Where an optimization stands: around tool calls, around calls of a model, or beside a whole process."""
+
+    TOOL = "tool"
+    INFERENCE = "inference"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationEntry:
+    """Where an optimization stands, and how a decision's parameters become its own."""
+
+    seam: Seam
+    read: Callable[[Mapping[str, object]], object]
+
+
+# One line an optimization. Within a seam, in the order a call meets them; the order is part of what is promised:
+# what the cache can answer is not made early, what was made early fills the cache, and each saving is counted by the one
+# that gave it. A request is rewritten before anybody answers it; where a cache of the provider begins is decided last.
+OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
+    "tool_cache": OptimizationEntry(Seam.TOOL, ToolCacheParameters.read),
+    "parallel_tools": OptimizationEntry(Seam.TOOL, ParallelToolsParameters.read),
+    "effort_routing": OptimizationEntry(Seam.INFERENCE, EffortRoutingParameters.read),
+}
+
+
+def names_at(seam: Seam) -> tuple[str, ...]:
+    """Return the optimizations that stand there, in the order a call meets them."""
+    return tuple(name for name, entry in OPTIMIZATIONS.items() if entry.seam is seam)
