@@ -74,6 +74,33 @@ class AgentSettings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """Where the controller's own metrics go, by the OpenTelemetry variables; the exporter reads the rest of them.
+
+    `metrics_endpoint` is empty where none is configured or metrics are switched off; `metrics_protocol`
+    is `grpc`, or anything else for HTTP.
+    """
+
+    metrics_endpoint: str = ""
+    metrics_protocol: str = "http/protobuf"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> ExportSettings:
+        """Read `OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT` and `_PROTOCOL`, and what switches metrics off."""
+        source = os.environ if environment is None else environment
+        off = _flag(source, "OTEL_SDK_DISABLED") or source.get("OTEL_METRICS_EXPORTER", "").strip().lower() == "none"
+        return cls(
+            metrics_endpoint="" if off else _otlp(source, "ENDPOINT"),
+            metrics_protocol=_otlp(source, "PROTOCOL") or "http/protobuf",
+        )
+
+
+def _otlp(source: Mapping[str, str], name: str) -> str:
+    specific, general = (f"OTEL_EXPORTER_OTLP_{middle}{name}" for middle in ("METRICS_", ""))
+    return (source.get(specific) or source.get(general) or "").strip()
+
+
 def _flag(source: Mapping[str, str], name: str) -> bool:
     return source.get(name, "").strip().lower() in _TRUE
 

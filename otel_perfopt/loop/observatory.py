@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import decisions_in_force
 from otel_perfopt.decide.state import PolicyState, State
 from otel_perfopt.execution.builder import executions_of
+from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import SHADOW, ShadowWatch
 from otel_perfopt.measure.home_prices import prices_of
@@ -54,6 +55,8 @@ class Observatory:
         self._shadow = ShadowWatch()
         self._compared: dict[str, _Compared] = {}
         self._prices = prices or prices_of(home)
+        # Told of each finished run; they must not raise.
+        self.run_listeners: list[Callable[[Execution], None]] = []
 
     @property
     def tally(self) -> ReadTally:
@@ -70,6 +73,8 @@ class Observatory:
                 run = priced(execution, self._prices)
                 self._units.observe(run)
                 self._shadow.observe(run)
+                for listen in self.run_listeners:
+                    listen(run)
                 runs += 1
         return runs
 
