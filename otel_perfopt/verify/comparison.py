@@ -14,7 +14,10 @@ from otel_perfopt.verify.comparison_plan import ComparisonPlan, Goal, Guardrail
 from otel_perfopt.verify.criterion import Criterion, goal_criterion, guardrail_criterion
 from otel_perfopt.verify.evidence import Stratum, threshold
 from otel_perfopt.verify.failure_eprocess import EventCounts, log_e_mismatch
+from otel_perfopt.verify.frozen_value import ExceedanceTest, WinsorisedTest
+from otel_perfopt.verify.look import Look
 from otel_perfopt.verify.metric_kind import FAULT
+from otel_perfopt.verify.opening import Frozen, Opening, Place
 from otel_perfopt.verify.units import Exclusions
 from otel_perfopt.verify.verdict import Conclusion, Unit, Verdict
 
@@ -31,9 +34,12 @@ class Comparison:
 
     A unit's values are taken as they are when it is observed; to correct a unit (a conversation that
     went on) build the comparison anew from all units, which `compare` does.
+
+    The state is counts and sums by stage, some tens of numbers. Several processes may each observe
+    units of their own and `merge`: given the same `opening`, what comes out is what one would have.
     """
 
-    def __init__(self, decision: Decision, plan: ComparisonPlan) -> None:
+    def __init__(self, decision: Decision, plan: ComparisonPlan, opening: Opening | None = None) -> None:
         self.decision = decision
         self.plan = plan
         goal = goal_criterion(plan.goal, plan)
@@ -43,11 +49,40 @@ class Comparison:
         self.left_out: Counter[str] = Counter()
         self.started_ns: int | None = None
         self._stage_started: dict[Stratum, int] = {}
+        self._frozen: dict[tuple[str, Stratum], Frozen] = {}
         guarded = {guardrail.metric for guardrail in plan.guardrails}
         # A goal that is guarded too has its tolerance there; faults are counted, not tested.
         self._harm_tests = tuple(c for c in self.criteria if not (c is goal and goal.metric in guarded))
         tested = sum(c.metric != FAULT for c in self._harm_tests)
         self.harm_alpha = plan.alpha / max(1, tested)
+        if opening is not None:
+            self._begin_with(opening)
+
+    @property
+    def opening(self) -> Opening:
+        """What the units so far have fixed, for other processes to go on from."""
+        return Opening(dict(self._stage_started), dict(self._frozen))
+
+    def merge(self, other: Comparison) -> None:
+        """Add what another process observed of other units of the same trial.
+
+        Raises:
+            ValueError: the two compare something else, or did not begin with the same opening.
+        """
+        if (other.decision, other.plan) != (self.decision, self.plan):
+            raise ValueError("only comparisons of one decision under one plan can be merged")
+        starts = self._stage_started, other._stage_started
+        if self.plan.warmup_s and any(starts[0].get(stratum, at) != at for stratum, at in starts[1].items()):
+            raise ValueError("the stages began at different times: give both the same opening")
+        for mine, theirs in zip(self.criteria, other.criteria, strict=True):
+            mine.test.merge(theirs.test)
+        for stratum, at in starts[1].items():
+            starts[0][stratum] = min(at, starts[0].get(stratum, at))
+        self._frozen |= other._frozen
+        self.enrolments.merge(other.enrolments)
+        self.left_out.update(other.left_out)
+        begun = [at for at in (self.started_ns, other.started_ns) if at is not None]
+        self.started_ns = min(begun, default=None)
 
     def observe(self, unit: Unit) -> None:
         """Take one unit into account, or count why not."""
@@ -98,11 +133,11 @@ class Comparison:
 
     def conclusion(self, now_ns: int) -> Conclusion:
         """Return what may be concluded now."""
-        total = sum(self.units)
-        if total == 0 and not any(c.metric == FAULT and c.harmed(self.harm_alpha) for c in self.criteria):
-            return Conclusion.WAITING
         if any(criterion.harmed(self.harm_alpha) for criterion in self._harm_tests):
             return Conclusion.WORSE
+        total = sum(self.units)
+        if total == 0:
+            return Conclusion.WAITING
         shown = total >= self.plan.min_units and all(c.satisfied(self.plan.alpha) for c in self.criteria)
         if shown and not self.mismatch:
             return Conclusion.BETTER
@@ -122,7 +157,33 @@ class Comparison:
 
     def verdict(self, now_ns: int) -> Verdict:
         """Return the conclusion with everything it rests on."""
-        return explanation.verdict(self, now_ns)
+        return explanation.verdict(self.look(now_ns))
+
+    def look(self, now_ns: int) -> Look:
+        """Return what is counted and concluded now."""
+        harmed = self.harmed()
+        return Look(
+            decision=self.decision,
+            plan=self.plan,
+            criteria=self.criteria,
+            harmed=tuple(any(criterion is one for one in harmed) for criterion in self.criteria),
+            harm_alpha=self.harm_alpha,
+            enrolments=self.enrolments,
+            mismatch=self.mismatch,
+            conclusion=self.conclusion(now_ns),
+            left_out=dict(self.left_out),
+            holds_back=self.holds_back,
+        )
+
+    def _begin_with(self, opening: Opening) -> None:
+        self._stage_started |= opening.started_ns
+        self.started_ns = min(self._stage_started.values(), default=None)
+        self._frozen |= opening.frozen
+        for criterion in self.criteria:
+            if isinstance(criterion.test, (ExceedanceTest, WinsorisedTest)):
+                for (metric, stratum), frozen in opening.frozen.items():
+                    if metric == criterion.metric:
+                        criterion.test.frozen[stratum] = frozen.value
 
     def _allocation(self, unit: Unit) -> float | None:
         if 0.0 < unit.allocation < 1.0:
@@ -144,7 +205,22 @@ class Comparison:
         if not usable:
             self.left_out[f"{criterion.metric} not usable"] += 1
             return
-        criterion.test.add(stratum, value, treatment=treatment)
+        test = criterion.test
+        if isinstance(test, (ExceedanceTest, WinsorisedTest)):
+            place = (unit.first_ns, unit.unit_id)
+            known = self._frozen.get((criterion.metric, stratum))
+            # In one process units come in order, and this only ever holds back what helped to freeze the value.
+            if known is not None and isinstance(test, ExceedanceTest) and place <= known.place:
+                return
+            test.add(stratum, value, treatment=treatment)
+            self._note_frozen(criterion.metric, test, stratum, place)
+            return
+        test.add(stratum, value, treatment=treatment)
+
+    def _note_frozen(self, metric: str, test: ExceedanceTest | WinsorisedTest, stratum: Stratum, place: Place) -> None:
+        value = test.frozen.get(stratum)
+        if value is not None and (metric, stratum) not in self._frozen:
+            self._frozen[metric, stratum] = Frozen(value, place)
 
 
 def comparison_of(

@@ -10,6 +10,7 @@ from otel_perfopt.verify.frozen_value import ExceedanceTest, WinsorisedTest
 from otel_perfopt.verify.metric_kind import MetricKind, Test, metric_kind
 from otel_perfopt.verify.metric_test import DifferenceTest, FaultTest, MeanTest, MetricTest, RatioTest
 from otel_perfopt.verify.rate_difference import OutcomeCounts
+from otel_perfopt.verify.spread_test import SpreadTest
 
 GOAL = "goal"
 GUARDRAIL = "guardrail"
@@ -35,6 +36,8 @@ class Criterion:
     @property
     def positive_only(self) -> bool:
         """Whether a value of zero cannot be used (no logarithm, no floor)."""
+        if isinstance(self.test, SpreadTest):
+            return True
         return isinstance(self.test, MeanTest) and self.test.scale is Scale.LOG and self.test.floor <= 0.0
 
     @property
@@ -46,7 +49,7 @@ class Criterion:
     @property
     def means(self) -> bool:
         """Whether the test is about means, which cold starts distort."""
-        return isinstance(self.test, (MeanTest, WinsorisedTest))
+        return isinstance(self.test, (MeanTest, WinsorisedTest, SpreadTest))
 
     def harmed(self, alpha: float) -> bool:
         """Tell whether the change to the bad has been shown to go beyond the limit."""
@@ -95,6 +98,8 @@ def _test(kind: MetricKind, plan: ComparisonPlan, metric: str, *, absolute: bool
         return DifferenceTest() if absolute else RatioTest()
     if kind.test is Test.EXCEEDANCE:
         return ExceedanceTest(DifferenceTest() if absolute else RatioTest(), plan.freeze_units, frozen)
+    if kind.test is Test.SPREAD:
+        return SpreadTest(plan.target_units)
     if kind.test is Test.LOG_MEAN and not absolute:
         return MeanTest(Scale.LOG, plan.min_units_each, kind.floor, plan.target_units)
     inner = MeanTest(Scale.DIFFERENCE if absolute else Scale.RATIO, plan.min_units_each, target_units=plan.target_units)

@@ -1,41 +1,37 @@
-"""A verdict in words: a comparison's state in, the `Verdict` with counts, intervals and reasons out."""
+"""A verdict in words: a look at a comparison in, the `Verdict` with counts, intervals and reasons out."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.verify.criterion import GOAL, Criterion
 from otel_perfopt.verify.evidence import e_value
 from otel_perfopt.verify.failure_eprocess import log_e_mismatch, ratio_interval
+from otel_perfopt.verify.look import Look
 from otel_perfopt.verify.metric_kind import FAULT
 from otel_perfopt.verify.verdict import Conclusion, MetricResult, Verdict
 
-if TYPE_CHECKING:
-    from otel_perfopt.verify.comparison import Comparison
 
-
-def verdict(comparison: Comparison, now_ns: int) -> Verdict:
-    """Return what `comparison` says now, with each metric's part in it."""
-    conclusion = comparison.conclusion(now_ns)
-    results = tuple(_result(comparison, criterion) for criterion in comparison.criteria)
-    ratio = _sample_ratio(comparison)
-    treatment, baseline = comparison.units
+def verdict(look: Look) -> Verdict:
+    """Return what `look` says, with each metric's part in it."""
+    conclusion = look.conclusion
+    pairs = zip(look.criteria, look.harmed, strict=True)
+    results = tuple(_result(look, criterion, harmed=harmed) for criterion, harmed in pairs)
+    ratio = _sample_ratio(look)
+    treatment, baseline = look.units
     return Verdict(
-        decision=comparison.decision,
+        decision=look.decision,
         conclusion=conclusion,
-        reason=_reason(comparison, conclusion, results, ratio),
+        reason=_reason(look, conclusion, results, ratio),
         treatment_units=treatment,
         baseline_units=baseline,
         metrics=(*results, ratio),
-        would_change=_would_change(comparison, conclusion, results, ratio),
-        left_out=dict(comparison.left_out),
+        would_change=_would_change(look, conclusion, results, ratio),
+        left_out=dict(look.left_out),
     )
 
 
-def _result(comparison: Comparison, criterion: Criterion) -> MetricResult:
-    alpha = comparison.plan.alpha
-    harmed = criterion in comparison.harmed()
+def _result(look: Look, criterion: Criterion, *, harmed: bool) -> MetricResult:
+    alpha = look.plan.alpha
     held = criterion.satisfied(alpha)
     effect = criterion.test.interval(alpha, benefit=True) or criterion.test.interval(alpha, benefit=False)
     log_e = criterion.log_e_harm()
@@ -50,7 +46,7 @@ def _result(comparison: Comparison, criterion: Criterion) -> MetricResult:
         harmed=harmed,
         held=held,
         e_value=None if log_e is None else e_value(log_e),
-        threshold=None if log_e is None else 1.0 / comparison.harm_alpha,
+        threshold=None if log_e is None else 1.0 / look.harm_alpha,
         absolute=criterion.test.absolute,
         limit=criterion.benefit_limit,
         treatment_units=treatment,
@@ -58,13 +54,13 @@ def _result(comparison: Comparison, criterion: Criterion) -> MetricResult:
     )
 
 
-def _sample_ratio(comparison: Comparison) -> MetricResult:
-    treatment, baseline = comparison.units
-    alpha = comparison.plan.sample_ratio_alpha
-    mismatch = comparison.mismatch
-    declared = sorted({stratum.allocation for stratum in comparison.enrolments.by_stratum})
+def _sample_ratio(look: Look) -> MetricResult:
+    treatment, baseline = look.units
+    alpha = look.plan.sample_ratio_alpha
+    mismatch = look.mismatch
+    declared = sorted({stratum.allocation for stratum in look.enrolments.by_stratum})
     shares = ", ".join(f"{share:.0%}" for share in declared) or "none"
-    found = ratio_interval(comparison.enrolments, alpha)
+    found = ratio_interval(look.enrolments, alpha)
     return MetricResult(
         metric="sample_ratio",
         role="sample_ratio",
@@ -74,7 +70,7 @@ def _sample_ratio(comparison: Comparison) -> MetricResult:
         effect=found and Interval(found.estimate - 1, found.low - 1, found.high - 1, found.level),
         harmed=mismatch,
         held=not mismatch,
-        e_value=e_value(log_e_mismatch(comparison.enrolments)),
+        e_value=e_value(log_e_mismatch(look.enrolments)),
         threshold=1.0 / alpha,
         treatment_units=treatment,
         baseline_units=baseline,
@@ -106,10 +102,8 @@ def _fault_reason(criterion: Criterion) -> str:
     return f"{faulted} treatment units with a fault of ours, {criterion.benefit_limit:g} tolerated"
 
 
-def _reason(
-    comparison: Comparison, conclusion: Conclusion, results: tuple[MetricResult, ...], ratio: MetricResult
-) -> str:
-    treatment, baseline = comparison.units
+def _reason(look: Look, conclusion: Conclusion, results: tuple[MetricResult, ...], ratio: MetricResult) -> str:
+    treatment, baseline = look.units
     counts = f"{treatment} treatment and {baseline} baseline units"
     if conclusion is Conclusion.WORSE:
         return f"{'; '.join(result.reason for result in results if result.harmed)} ({counts})."
@@ -117,32 +111,30 @@ def _reason(
         return f"{results[0].reason}, {len(results) - 1} guardrails held ({counts})."
     if treatment + baseline == 0:
         return "No unit has been seen yet."
-    missing = "; ".join(_missing(comparison, results, ratio))
+    missing = "; ".join(_missing(look, results, ratio))
     if conclusion is Conclusion.INCONCLUSIVE:
         return f"The limit was reached without a verdict: {missing} ({counts})."
     return f"Not shown yet: {missing} ({counts})."
 
 
-def _missing(comparison: Comparison, results: tuple[MetricResult, ...], ratio: MetricResult) -> list[str]:
+def _missing(look: Look, results: tuple[MetricResult, ...], ratio: MetricResult) -> list[str]:
     missing = [result.reason for result in results if not result.held]
     if ratio.harmed:
         missing.append(ratio.reason)
-    if sum(comparison.units) < comparison.plan.min_units:
-        missing.append(f"fewer than {comparison.plan.min_units} units")
+    if sum(look.units) < look.plan.min_units:
+        missing.append(f"fewer than {look.plan.min_units} units")
     return missing
 
 
-def _would_change(
-    comparison: Comparison, conclusion: Conclusion, results: tuple[MetricResult, ...], ratio: MetricResult
-) -> str:
-    plan = comparison.plan
+def _would_change(look: Look, conclusion: Conclusion, results: tuple[MetricResult, ...], ratio: MetricResult) -> str:
+    plan = look.plan
     if conclusion is Conclusion.WORSE:
         return "Nothing in this trial: treatment ends; a new digest or an explicit retry starts another."
     if conclusion is Conclusion.BETTER:
         return "Shown harm, now or in the hold-back."
     if ratio.harmed:
         return "Units arriving as allocated: find what loses or adds units in one arm, then start anew."
-    missing = [one for one, result in zip(comparison.criteria, results, strict=True) if not result.held]
+    missing = [one for one, result in zip(look.criteria, results, strict=True) if not result.held]
     means = (
         f" (means need {plan.min_units_each} in each arm of a balanced stage)" if any(c.means for c in missing) else ""
     )
@@ -150,9 +142,9 @@ def _would_change(
     text = f"More units that show {needs}{means}" if needs else f"{plan.min_units} units in all"
     if conclusion is Conclusion.INCONCLUSIVE:
         return f"{text}: a person extends the limits, retries or retires."
-    if comparison.holds_back:
+    if look.holds_back:
         return f"{text}; it stays active as long as the hold-back shows no harm."
-    left = max(0, plan.max_units - sum(comparison.units))
+    left = max(0, plan.max_units - sum(look.units))
     return f"{text}; at the latest the limit, {left} units or {plan.max_duration_s / 86_400:g} days from the start."
 
 

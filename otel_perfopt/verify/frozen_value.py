@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.verify.evidence import Stratum
-from otel_perfopt.verify.metric_test import DifferenceTest, MeanTest, RatioTest
+from otel_perfopt.verify.metric_test import DifferenceTest, MeanTest, MetricTest, RatioTest, like
 
 
 def quantile(values: list[float], q: float) -> float:
@@ -22,6 +22,18 @@ def quantile(values: list[float], q: float) -> float:
 # Frozen from few units it is only roughly the quantile it stands for, so far more than 1 or 5 % must lie beyond.
 STALE_SHARE = 0.3
 MIN_STALE_UNITS = 30
+
+
+def join_frozen(mine: dict[Stratum, float], theirs: dict[Stratum, float], *, pending: bool) -> None:
+    """Take in another process's frozen values.
+
+    Raises:
+        ValueError: a value differs, or units still wait for one (`pending`): counts against different
+            values do not add up.
+    """
+    if pending or any(mine.get(stratum, value) != value for stratum, value in theirs.items()):
+        raise ValueError("values were frozen apart, or not yet: give all processes the same opening")
+    mine |= theirs
 
 
 @dataclass(slots=True)
@@ -59,6 +71,12 @@ class ExceedanceTest:
             first.append(value)
             if len(first) >= self.freeze_units:
                 self.frozen[stratum] = quantile(self.first.pop(stratum), 0.95)
+
+    def merge(self, other: MetricTest) -> None:
+        """Add another process's counts against the same frozen values."""
+        theirs = like(self, other)
+        join_frozen(self.frozen, theirs.frozen, pending=bool(self.first or theirs.first))
+        self.inner.merge(theirs.inner)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the exceedances' change lies above `limit`."""
@@ -121,6 +139,15 @@ class WinsorisedTest:
             for kept, kept_treatment in first:
                 self._count(stratum, kept, frozen, treatment=kept_treatment)
 
+    def merge(self, other: MetricTest) -> None:
+        """Add another process's sums of values cut at the same frozen values."""
+        theirs = like(self, other)
+        join_frozen(self.frozen, theirs.frozen, pending=bool(self.first or theirs.first))
+        self.inner.merge(theirs.inner)
+        for stratum, (cut, units) in theirs.cut.items():
+            mine = self.cut.get(stratum, (0, 0))
+            self._count_cut(stratum, mine[0] + cut, mine[1] + units)
+
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the means' change lies above `limit`."""
         return self.inner.above(limit, alpha, benefit=benefit)
@@ -141,6 +168,12 @@ class WinsorisedTest:
         if treatment:
             return
         cut, units = self.cut.get(stratum, (0, 0))
-        cut, units = self.cut[stratum] = (cut + (value > frozen), units + 1)
+        self._count_cut(stratum, cut + (value > frozen), units + 1)
+
+    def _count_cut(self, stratum: Stratum, cut: int, units: int) -> None:
+        self.cut[stratum] = (cut, units)
+        # By all that is known now, whatever order it came in: a state that merges has no past.
         if units >= MIN_STALE_UNITS and cut > STALE_SHARE * units:
             self.inner.muted.add(stratum)
+        else:
+            self.inner.muted.discard(stratum)

@@ -14,8 +14,16 @@ TOKENS = "tokens"
 COST_USD = "cost_usd"
 FAULT = "fault"
 COMPLETION = "completion"
+LATENCY_SPREAD = "latency_spread"
+MEMORY = "memory"
 SATISFACTION = "satisfaction"
 QUALITY = "quality"
+RELEVANCE = "relevance"
+ACCURACY = "accuracy"
+COMPLETENESS = "completeness"
+CLARITY = "clarity"
+# Scores given by people and judges (`gen_ai.evaluation.result`): not negative, more is better.
+SCORES = (SATISFACTION, QUALITY, RELEVANCE, ACCURACY, COMPLETENESS, CLARITY)
 
 
 class Test(str, Enum):
@@ -24,6 +32,7 @@ class Test(str, Enum):
     EVENT = "event"  # 0 or 1 a unit: exact tests on counts
     EXCEEDANCE = "exceedance"  # a value beyond the baseline's frozen p95 is an event
     LOG_MEAN = "log_mean"  # positive and skewed by nature: means of logarithms
+    SPREAD = "spread"  # how much a positive value scatters: standard deviations of logarithms
     MEAN = "mean"  # what adds up, or any other score: arithmetic means, winsorised
     FAULT = "fault"  # exceptions of our own: counted, no statistics
 
@@ -44,6 +53,7 @@ class MetricKind:
     bounded: bool = False
 
 
+_SCORE = MetricKind(Test.MEAN, higher_is_better=True, bounded=True)
 _KINDS = {
     TASK_FAILURE: MetricKind(Test.EVENT),
     INTERRUPTED: MetricKind(Test.EVENT),
@@ -55,8 +65,9 @@ _KINDS = {
     COST_USD: MetricKind(Test.MEAN),
     FAULT: MetricKind(Test.FAULT),
     COMPLETION: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
-    SATISFACTION: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
-    QUALITY: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
+    LATENCY_SPREAD: MetricKind(Test.SPREAD, reads=LATENCY),
+    MEMORY: MetricKind(Test.MEAN),
+    **dict.fromkeys(SCORES, _SCORE),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.verify.confidence_sequence import ArmMoments, Contrast, Scale, contrast, radius
@@ -43,6 +43,10 @@ class MetricTest(Protocol):
         """Take one unit's value into account; it is finite and not negative."""
         ...
 
+    def merge(self, other: MetricTest) -> None:
+        """Add the state of another process's test of the same metric; ValueError where the two do not fit."""
+        ...
+
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the effect has been shown to exceed `limit`."""
         ...
@@ -58,6 +62,20 @@ class MetricTest(Protocol):
     def interval(self, alpha: float, *, benefit: bool) -> Interval | None:
         """Return the effect, each side's bound at error `alpha`."""
         ...
+
+
+_T = TypeVar("_T")
+
+
+def like(mine: _T, other: object) -> _T:
+    """Return `other` as what `mine` is.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if type(other) is not type(mine):
+        raise ValueError(f"{type(other).__name__} does not merge into {type(mine).__name__}")
+    return other
 
 
 @dataclass(slots=True)
@@ -78,6 +96,12 @@ class RatioTest:
         self.outcomes.add(stratum, treatment=treatment, failed=value > 0)
         if value > 0:
             self.events.add(stratum, treatment=treatment)
+
+    def merge(self, other: MetricTest) -> None:
+        """Add another process's counts."""
+        theirs = like(self, other)
+        self.events.merge(theirs.events)
+        self.outcomes.merge(theirs.outcomes)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:  # noqa: ARG002 - exact either way
         """Tell whether the rate's relative change exceeds `limit`."""
@@ -113,6 +137,10 @@ class DifferenceTest:
     def add(self, stratum: Stratum, value: float, *, treatment: bool) -> None:
         """Count one unit; any value above zero is an event."""
         self.outcomes.add(stratum, treatment=treatment, failed=value > 0)
+
+    def merge(self, other: MetricTest) -> None:
+        """Add another process's counts."""
+        self.outcomes.merge(like(self, other).outcomes)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:  # noqa: ARG002 - exact either way
         """Tell whether the difference exceeds `limit`."""
@@ -158,6 +186,10 @@ class MeanTest:
         """Count one unit's value, as its logarithm on that scale."""
         kept = math.log(max(value, self.floor)) if self.scale is Scale.LOG else value
         self.moments.add(stratum, kept, treatment=treatment)
+
+    def merge(self, other: MetricTest) -> None:
+        """Add another process's sums."""
+        self.moments.merge(like(self, other).moments)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
         """Tell whether the effect exceeds `limit`."""
@@ -220,6 +252,12 @@ class FaultTest:
         """Count one unit; any value above zero is a fault."""
         self.units = (self.units[0] + treatment, self.units[1] + (not treatment))
         self.faulted += treatment and value > 0
+
+    def merge(self, other: MetricTest) -> None:
+        """Add another process's counts."""
+        theirs = like(self, other)
+        self.faulted += theirs.faulted
+        self.units = (self.units[0] + theirs.units[0], self.units[1] + theirs.units[1])
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:  # noqa: ARG002 - no statistics
         """Tell whether more than `limit` treatment units had a fault."""

@@ -84,6 +84,9 @@ def _units(criterion: Criterion, plan: ComparisonPlan, expected: Mapping[str, Ex
         return None if found is None else found + math.ceil(plan.freeze_units / (1.0 - share))
     if kind.test is Test.EVENT:
         return _event_units(criterion, plan, belief, share)
+    if kind.test is Test.SPREAD:
+        # ln s of logarithms that are about normal varies as a mean with a standard deviation of 1/√2 does.
+        belief = Expectation(change=belief.change, spread=math.sqrt(0.5))
     return _mean_units(criterion, plan, belief, share)
 
 

@@ -6,9 +6,16 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from otel_perfopt.conventions import FAULTS, POLICY_FAULTS, policy_attribute
+from otel_perfopt.conventions import (
+    COMMAND_MEMORY,
+    FAULTS,
+    POLICY_FAULTS,
+    USER_ROLES,
+    USER_SEGMENT,
+    policy_attribute,
+)
 from otel_perfopt.decide.allocation import BASELINE, TREATMENT
-from otel_perfopt.execution.model import Assignment, Execution, Outcome, StepKind
+from otel_perfopt.execution.model import Assignment, Evaluation, Execution, Outcome, StepKind
 from otel_perfopt.verify import metric_kind
 from otel_perfopt.verify.verdict import Unit
 
@@ -17,11 +24,34 @@ USER = "user"
 MAX_UNITS = 100_000
 MAX_TRIALS = 64
 MAX_EVALUATIONS = 16
+MAX_SEGMENT_CHARS = 64
 _PRICED = frozenset({StepKind.INFERENCE, StepKind.TOOL, StepKind.RETRIEVAL})
 _MEANS = (metric_kind.LATENCY, metric_kind.TOKENS, metric_kind.COST_USD)
 _ANY = (metric_kind.TASK_FAILURE, metric_kind.INTERRUPTED, metric_kind.TOOL_ERROR, metric_kind.FAULT)
 _INCOMPLETE = frozenset({metric_kind.TASK_FAILURE, metric_kind.INTERRUPTED})
-_OURS = frozenset({*_MEANS, *_ANY, metric_kind.COMPLETION, metric_kind.LATENCY_P95_EXCEED})
+_OURS = frozenset(
+    {
+        *_MEANS,
+        *_ANY,
+        metric_kind.COMPLETION,
+        metric_kind.LATENCY_P95_EXCEED,
+        metric_kind.LATENCY_SPREAD,
+        metric_kind.MEMORY,
+        "commands",
+    }
+)
+# Evaluators' own names for what policies call by one name; `feedback()` says "feedback" unless told otherwise.
+_SAME_SCORE = {
+    "feedback": metric_kind.SATISFACTION,
+    "user_satisfaction": metric_kind.SATISFACTION,
+    "user_feedback": metric_kind.SATISFACTION,
+    "answer_relevance": metric_kind.RELEVANCE,
+    "answer_relevancy": metric_kind.RELEVANCE,
+    "correctness": metric_kind.ACCURACY,
+    "answer_correctness": metric_kind.ACCURACY,
+}
+# Who the user is to the host, where it says so; a role is a segment as good as any (semantic conventions: user.*).
+_SEGMENT_ATTRIBUTES = (USER_SEGMENT, USER_ROLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +69,7 @@ class _Row:
     allocation: float
     first_ns: int
     user_id: str = ""
+    segment: str = ""
     mixed: bool = False
     commands: int = 0
     events: set[str] = field(default_factory=set)
@@ -49,11 +80,20 @@ class _Row:
             total, count = self.sums.get(metric, (0.0, 0))
             self.sums[metric] = (total + value, count + 1)
 
+    def judge(self, evaluations: Iterable[Evaluation]) -> None:
+        """Take in scores; one below zero, as a thumb down may be, counts as zero."""
+        for evaluation in evaluations:
+            name = score_name(evaluation.name)
+            known = name in self.sums or len(self.sums) < len(_MEANS) + 1 + MAX_EVALUATIONS
+            if evaluation.score is not None and name and name not in _OURS and known:
+                self.add(name, max(0.0, evaluation.score))
+
     def join(self, other: _Row) -> None:
         """Take in another conversation of the same user."""
         self.mixed |= other.mixed or other.arm != self.arm
         if other.first_ns < self.first_ns:
             self.first_ns, self.stage, self.allocation = other.first_ns, other.stage, other.allocation
+            self.segment = other.segment
         self.commands += other.commands
         self.events |= other.events
         for metric, (more, number) in other.sums.items():
@@ -74,12 +114,18 @@ class _Trial:
     revision: int = 0
 
 
+def score_name(name: str) -> str:
+    """Return the metric that an evaluation of this name is: lower case, one word, evaluators' synonyms as one."""
+    plain = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
+    return _SAME_SCORE.get(plain, plain)
+
+
 class UnitTable:
     """Units of all policies, fed one run at a time, each run once.
 
     A run counts for every policy whose arm it carries. Values are means over the conversation's
-    eligible commands (`latency` in seconds, `tokens`, `cost_usd`, each evaluation's score under its
-    name), `commands`, and 0 or 1 for `task_failure` (any command failed), `interrupted` (or abandoned),
+    eligible commands (`latency` in seconds, `tokens`, `cost_usd`, `memory` in bytes), each evaluation's
+    score under its name (`feedback` is `satisfaction`), `commands`, and 0 or 1 for `task_failure` (any command failed), `interrupted` (or abandoned),
     `tool_error`, `fault` and `completion`. Another digest is another trial and starts anew. Bounded: the
     oldest units, and the trials seen longest ago, are forgotten and counted.
     """
@@ -95,6 +141,16 @@ class UnitTable:
         for policy, assignment in execution.arms.items():
             if assignment.arm in (TREATMENT, BASELINE):
                 self._observe(policy, assignment, execution)
+
+    def judge(self, conversation_id: str, evaluations: Iterable[Evaluation]) -> None:
+        """Take in scores that came when the run they are about was read already; of unknown ones nothing is kept."""
+        given = tuple(evaluations)
+        for trial in self._trials.values():
+            row = trial.rows.get(conversation_id)
+            if row is not None:
+                row.judge(given)
+                self._observed += 1
+                trial.revision = self._observed
 
     def revision(self, policy: str, digest: str) -> int:
         """Return a number that changes whenever anything about one trial does."""
@@ -113,8 +169,9 @@ class UnitTable:
         trial = self._trials.get((policy, digest))
         for unit_id, row in _rows(trial, unit).items() if trial else ():
             if not row.mixed and row.first_ns >= since_ns:
+                first = (row.stage, row.arm, row.allocation, row.first_ns)
                 yield Unit(
-                    unit_id, policy, digest, row.stage, row.arm, row.allocation, row.first_ns, values=row.values()
+                    unit_id, policy, digest, *first, values=row.values(), user_id=row.user_id, segment=row.segment
                 )
 
     def exclusions(self, policy: str, digest: str, since_ns: int = 0, unit: str = CONVERSATION) -> Exclusions:
@@ -145,6 +202,7 @@ class UnitTable:
         row.mixed |= row.arm != assignment.arm
         if execution.command.start_ns < row.first_ns:
             row.first_ns, row.stage, row.allocation = _start(assignment, execution)
+            row.segment = _segment(execution) or row.segment
         _count(row, policy, execution)
 
 
@@ -177,7 +235,17 @@ def _start(assignment: Assignment, execution: Execution) -> tuple[int, str, floa
 
 def _new_row(assignment: Assignment, execution: Execution) -> _Row:
     first_ns, stage, allocation = _start(assignment, execution)
-    return _Row(stage, assignment.arm, allocation, first_ns, execution.user_id)
+    return _Row(stage, assignment.arm, allocation, first_ns, execution.user_id, _segment(execution))
+
+
+def _segment(execution: Execution) -> str:
+    """Return the segment that the host names on the command's span; of several roles the first."""
+    for name in _SEGMENT_ATTRIBUTES:
+        value = execution.command.attributes.get(name)
+        first = value[0] if isinstance(value, list | tuple) and value else value
+        if isinstance(first, str) and first:
+            return first[:MAX_SEGMENT_CHARS]
+    return ""
 
 
 def _count(row: _Row, policy: str, execution: Execution) -> None:
@@ -185,11 +253,13 @@ def _count(row: _Row, policy: str, execution: Execution) -> None:
     row.add(metric_kind.LATENCY, execution.duration_s if execution.timed else None)
     row.add(metric_kind.TOKENS, execution.tokens.total)
     row.add(metric_kind.COST_USD, _cost_usd(execution))
+    row.add(metric_kind.MEMORY, _number(execution.command.attributes.get(COMMAND_MEMORY)))
     row.events.update(_events(policy, execution))
-    for evaluation in execution.evaluations:
-        known = evaluation.name in row.sums or len(row.sums) < len(_MEANS) + MAX_EVALUATIONS
-        if evaluation.name not in _OURS and known:
-            row.add(evaluation.name, evaluation.score)
+    row.judge(execution.evaluations)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _cost_usd(execution: Execution) -> float | None:

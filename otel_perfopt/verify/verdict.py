@@ -26,7 +26,8 @@ class Unit:
     """One enrolled unit (a conversation): its arm under one policy and one value a metric.
 
     `values` are keyed by metric: `latency` (mean seconds a command), `tokens`, `cost_usd`,
-    `task_failure` (0 or 1), …; a metric without data is absent, not zero.
+    `task_failure` (0 or 1), …; a metric without data is absent, not zero. `user_id` is
+    whose it was and `segment` what kind of user, both empty where the host does not say so.
     """
 
     unit_id: str
@@ -37,6 +38,8 @@ class Unit:
     allocation: float
     first_ns: int
     values: Mapping[str, float] = field(default_factory=dict)
+    user_id: str = ""
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
