@@ -1,4 +1,4 @@
-"""`perfopt approve | reject | rollback | retire | retry | kill | unkill`: who says what of which policy, to the ledger."""
+"""`perfopt approve | reject | rollback | retire | retry | extend | kill | unkill`: who says what of which policy, to the ledger."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from otel_perfopt.cli.options import home_option, who_options
+from otel_perfopt.cli.options import duration_s, home_option, who_options
 from otel_perfopt.decide.approval import identity
 from otel_perfopt.decide.kill_switch import switch_everything_off
 from otel_perfopt.decide.lifecycle import Transition
+from otel_perfopt.decide.observation import Extension
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import publish
 from otel_perfopt.report.wording import digest as short_digest
@@ -53,6 +54,21 @@ reject = _request("reject", "Say no to a policy that is not active yet.")
 rollback = _request("rollback", "Take a policy back to baseline now; needs nobody's approval.")
 retire = _request("retire", "End a policy for good; its file may stay.")
 retry = _request("retry", "Propose again what was taken back, rejected, retired or inconclusive; needs --reason.")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--units", default=0, type=click.IntRange(min=0), help="Units of both arms beyond the policy's maxUnits.")
+@click.option("--duration", callback=duration_s, default="0s", help="Exposure beyond maxDuration, such as 7d.")
+@home_option
+@who_options
+def extend(*, name: str, units: int, duration: float, home: Path, named: str | None, reason: str) -> None:
+    """Let an inconclusive comparison go on with the units it has; needs --reason, and its approval again."""
+    now_ns = time.time_ns()
+    policies = PolicySet.open(home, now_ns)
+    _tell((policies.extend(name, identity(named), reason, now_ns, Extension(units, duration)),))
+    _tell(policies.advance({}, now_ns))
+    publish(policies, now_ns)
 
 
 @click.command()

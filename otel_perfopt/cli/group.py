@@ -26,6 +26,7 @@ COMMANDS = {
     "rollback": ("otel_perfopt.cli.decide", "Take a policy back to baseline now."),
     "retire": ("otel_perfopt.cli.decide", "End a policy for good."),
     "retry": ("otel_perfopt.cli.decide", "Propose a rolled-back policy again, with a reason."),
+    "extend": ("otel_perfopt.cli.decide", "Let an inconclusive comparison go on, with a reason."),
     "kill": ("otel_perfopt.cli.decide", "Switch treatment off at once, for one policy or all."),
     "unkill": ("otel_perfopt.cli.decide", "Return from a kill."),
     "ledger": ("otel_perfopt.cli.ledger", "Show the ledger, or verify its chain."),

@@ -13,6 +13,16 @@ from otel_perfopt.settings import AgentSettings
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+def duration_s(_context: click.Context, _option: click.Parameter, value: str) -> float:
+    """Return the seconds in an option's value as policies write durations: `500ms`, `30m`, `7d`."""
+    from otel_perfopt.decide.quantity import parse_duration
+
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def home_option(command: _F) -> _F:
     """Add `--home`, the folder of telemetry, policies, ledger and snapshot."""
     return click.option(

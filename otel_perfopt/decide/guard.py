@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from otel_perfopt.decide.observation import (
     BETTER,
     INCONCLUSIVE,
+    NO_EXTENSION,
     NOT_COMPARED,
     WORSE,
     Extension,
@@ -27,7 +28,7 @@ class Situation:
     state: PolicyState
     inputs: Inputs
     given_reason: str = ""
-    extension: Extension = Extension()
+    extension: Extension = NO_EXTENSION
 
     @property
     def seen(self) -> Observation:
@@ -253,7 +254,9 @@ def may_extend(at: Situation) -> str | None:
     if not at.given_reason.strip():
         raise TransitionError(f"say why {name} should go on (--reason)")
     if at.inputs.digest != state.digest or state.trial is None:
-        raise TransitionError(f"{name} was edited or removed since; it cannot go on, only be tried again: perfopt retry")
+        raise TransitionError(
+            f"{name} was edited or removed since; it cannot go on, only be tried again: perfopt retry"
+        )
     if added.units < 0 or added.duration_s < 0 or not (added.units or added.duration_s):
         raise TransitionError(f"say by how much {name} should go on: --units, --duration or both")
     most_units, longest_s = limits_of(at.policy, state)

@@ -9,7 +9,7 @@ from typing import Any
 from otel_perfopt.decide import guard
 from otel_perfopt.decide.guard import Situation
 from otel_perfopt.decide.ledger_entry import LedgerEntry
-from otel_perfopt.decide.observation import Extension, Inputs
+from otel_perfopt.decide.observation import NO_EXTENSION, Extension, Inputs
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.state import (
     EXPOSED,
@@ -139,7 +139,7 @@ def requested_transition(
     event: str,
     actor: str,
     reason: str = "",
-    extension: Extension = Extension(),
+    extension: Extension = NO_EXTENSION,
 ) -> Transition:
     """Return what a person's `reject`, `rollback`, `retire`, `kill`, `unkill`, `retry` or `extend` leads to.
 

@@ -60,6 +60,7 @@ class Extension:
     duration_s: float = 0.0
 
 
+NO_EXTENSION = Extension()
 NOTHING_OBSERVED = Observation()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
-from otel_perfopt.decide.model_base import DeclaredModel, Glob, Globs, Name, Text, Word, as_tuple, one_as_tuple
+from otel_perfopt.analyse.finding_kinds import FINDING_KINDS
+from otel_perfopt.decide.model_base import DeclaredModel, Glob, Globs, Name, Text, Word, as_tuple, nearest, one_as_tuple
 from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, Optimize
 from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.quantity import Duration, Percent
@@ -26,16 +27,36 @@ class Metadata(DeclaredModel):
     annotations: dict[str, Text] = Field(default_factory=dict, max_length=50)
 
 
+def _known_finding(word: str) -> str:
+    if word not in FINDING_KINDS:
+        raise ValueError(f"{word!r} is no finding that the analysis has a word for{nearest(word, FINDING_KINDS)}")
+    return word
+
+
+FindingWord = Annotated[
+    str, AfterValidator(_known_finding), WithJsonSchema({"type": "string", "enum": sorted(FINDING_KINDS)})
+]
+
+
 class When(DeclaredModel):
     """What the analysis must find before the policy wakes; it goes back to sleep when that is gone.
 
     `at_least` is the least relative effect; `ahead` wakes it that long before a forecast window.
     """
 
-    finding: Word
+    finding: FindingWord
     metric: Word | None = None
     at_least: Percent | None = None
     ahead_s: Duration | None = Field(default=None, alias="ahead")
+
+    @model_validator(mode="after")
+    def _foreseen(self) -> Self:
+        if self.ahead_s is not None and not FINDING_KINDS[self.finding].ahead:
+            foreseen = ", ".join(sorted(kind for kind, told in FINDING_KINDS.items() if told.ahead))
+            raise ValueError(
+                f"ahead needs a finding of what is to come ({foreseen}); {self.finding} speaks of what was"
+            )
+        return self
 
 
 class MatchSpec(DeclaredModel):

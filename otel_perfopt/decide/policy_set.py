@@ -195,7 +195,7 @@ class PolicySet:
         Raises:
             TransitionError: it is not inconclusive, was edited since, or the limits would still be reached.
         """
-        return self._progress.request(name, EXTEND_EVENT, actor, reason, now_ns, extension)
+        return self._progress.request(name, EXTEND_EVENT, actor, reason, now_ns, extension=extension)
 
     def kill(self, name: str | None, actor: str, reason: str, now_ns: int) -> tuple[Transition, ...]:
         """Switch one policy off, or everything (None); the switch works even if it cannot be written down.

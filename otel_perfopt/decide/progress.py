@@ -11,7 +11,7 @@ from otel_perfopt.decide.journal import BOUNDARY_EVENT, Journal
 from otel_perfopt.decide.kill_switch import KillSwitch
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.lifecycle import SYSTEM, Transition, next_transition, requested_transition
-from otel_perfopt.decide.observation import NOTHING_OBSERVED, Extension, Inputs, Observation
+from otel_perfopt.decide.observation import NO_EXTENSION, NOTHING_OBSERVED, Extension, Inputs, Observation
 from otel_perfopt.decide.policy_status import authors_of
 from otel_perfopt.decide.state import EVERY_POLICY, EXPOSED, KILL_EVENT, PolicyState
 from otel_perfopt.errors import LedgerError
@@ -78,7 +78,7 @@ class Progress:
         return self._recorded(name, choose, now_ns)
 
     def request(
-        self, name: str, event: str, actor: str, reason: str, now_ns: int, extension: Extension = Extension()
+        self, name: str, event: str, actor: str, reason: str, now_ns: int, *, extension: Extension = NO_EXTENSION
     ) -> Transition:
         """Take the step a person asks for.
 

@@ -6,14 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_perfopt import conventions as c
 from otel_perfopt.decide.decision import Decision
+from otel_perfopt.decide.guard import limits_of
 from otel_perfopt.decide.observation import Observation
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import decisions_in_force
-from otel_perfopt.decide.state import PolicyState, State
+from otel_perfopt.decide.state import State
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Execution
+from otel_perfopt.execution.run_facts import evaluations_of, stated
+from otel_perfopt.loop.holdback import benefit_lost
+from otel_perfopt.loop.outcome import outcome_of
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import SHADOW, ShadowWatch
 from otel_perfopt.measure.home_prices import prices_of
@@ -44,6 +49,7 @@ class _Compared:
     units: tuple[Unit, ...]
     whole: Comparison
     since_promoted: Comparison | None
+    lost: str | None
 
 
 class Observatory:
@@ -76,6 +82,9 @@ class Observatory:
                 for listen in self.run_listeners:
                     listen(run)
                 runs += 1
+        for span in self._tail.take_judgements():
+            conversation = stated([span], c.GEN_AI_CONVERSATION_ID) or span.trace_id
+            self._units.judge(conversation, evaluations_of([span]))
         return runs
 
     def standing(self, status: PolicyStatus, policies: PolicySet, now_ns: int) -> Standing:
@@ -86,24 +95,25 @@ class Observatory:
         if not decisions or not state.is_exposed:
             return Standing(None, (), Observation(shadow=shadow, since_ns=state.since_ns))
         # A digest that is tried again starts anew: earlier units belong to the earlier trial.
-        compared = self._compared_of(decisions[0], status)
+        compared = self._compared_of(decisions[0], status, now_ns)
         verdict = compared.whole.verdict(now_ns)
         if compared.since_promoted is not None and verdict.conclusion is not Conclusion.WORSE:
             since = compared.since_promoted.verdict(now_ns)
             verdict = since if since.conclusion is Conclusion.WORSE else verdict
-        return Standing(verdict, compared.units, _observation(verdict, compared.units, state))
+        lost = compared.lost if verdict.conclusion is not Conclusion.WORSE else None
+        return Standing(verdict, compared.units, _observation(verdict, compared.units, status, lost, now_ns))
 
-    def _compared_of(self, decision: Decision, status: PolicyStatus) -> _Compared:
+    def _compared_of(self, decision: Decision, status: PolicyStatus, now_ns: int) -> _Compared:
         """Return the comparison of one policy, made again only when something about it changed."""
         state, spec = status.state, status.policy.spec
-        revision = (decision, state.exposed_ns, self._units.revision(status.name, state.digest))
+        revision = (decision, state.since_ns, self._units.revision(status.name, state.digest))
         known = self._compared.get(status.name)
         if known is not None and known.revision == revision:
             return known
         # A digest that is tried again starts anew: earlier units belong to the earlier trial.
         trial = (status.name, state.digest, state.exposed_ns, spec.rollout.unit)
         units, exclusions = tuple(self._units.units(*trial)), self._units.exclusions(*trial)
-        plan = comparison_plan(spec)
+        plan = comparison_plan(status.policy, state)
         # What the canary showed says nothing against a change since, and would outweigh it for ever: promotion
         # starts a second test on the hold-back alone, with an error of at most alpha of its own.
         promoted = [unit for unit in units if unit.stage == state.stage] if state.state is State.ACTIVE else None
@@ -112,16 +122,25 @@ class Observatory:
             units,
             comparison_of(decision, plan, units, exclusions),
             None if promoted is None else comparison_of(decision, plan, promoted, exclusions),
+            None if promoted is None else benefit_lost(decision, plan, promoted, state.since_ns, now_ns),
         )
         return made
 
 
-def _observation(verdict: Verdict, units: Sequence[Unit], state: PolicyState) -> Observation:
+def _observation(
+    verdict: Verdict, units: Sequence[Unit], status: PolicyStatus, lost: str | None, now_ns: int
+) -> Observation:
+    state = status.state
+    most_units, longest_s = limits_of(status.policy, state)
+    at_limit = len(units) >= most_units or now_ns - state.exposed_ns >= longest_s * 1e9
+    ends = lost is not None or at_limit or verdict.conclusion is not Conclusion.WAITING
     return Observation(
         conclusion=str(verdict.conclusion),
-        reason=verdict.reason,
+        reason=verdict.reason if lost is None else lost,
         stage_units=sum(unit.stage == state.stage for unit in units),
         total_units=len(units),
         mismatch=any(metric.role == "sample_ratio" and metric.harmed for metric in verdict.metrics),
+        lost_benefit=lost is not None,
         since_ns=state.since_ns,
+        outcome=outcome_of(verdict, units) if ends else {},
     )

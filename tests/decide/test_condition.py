@@ -34,9 +34,21 @@ def finding(kind: str = "trend", effect: float | None = 0.3, tool: str = "search
         ({"finding": "trend", "atLeast": "20%"}, [finding(effect=-0.3)], True),
         ({"finding": "trend", "atLeast": "20%"}, [finding(effect=None)], None),
         ({"finding": "trend", "atLeast": "20%"}, [finding(effect=None), finding()], True),
-        ({"finding": "trend", "ahead": "30m"}, [finding(window=(NOW + 31 * MINUTE, NOW + 90 * MINUTE))], False),
-        ({"finding": "trend", "ahead": "30m"}, [finding(window=(NOW + 29 * MINUTE, NOW + 90 * MINUTE))], True),
-        ({"finding": "trend", "ahead": "30m"}, [finding(window=(NOW - 90 * MINUTE, NOW))], False),
+        (
+            {"finding": "seasonal_peak", "ahead": "30m"},
+            [finding("seasonal_peak", window=(NOW + 31 * MINUTE, NOW + 90 * MINUTE))],
+            False,
+        ),
+        (
+            {"finding": "seasonal_peak", "ahead": "30m"},
+            [finding("seasonal_peak", window=(NOW + 29 * MINUTE, NOW + 90 * MINUTE))],
+            True,
+        ),
+        (
+            {"finding": "seasonal_peak", "ahead": "30m"},
+            [finding("seasonal_peak", window=(NOW - 90 * MINUTE, NOW))],
+            False,
+        ),
     ],
 )
 def test_conditions(policy, when, findings, expected):

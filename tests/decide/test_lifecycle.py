@@ -8,8 +8,8 @@ import pytest
 
 from otel_perfopt.decide.approval import Approval
 from otel_perfopt.decide.lifecycle import PERSON, SYSTEM, TABLE, next_transition, pending_gate, requested_transition
-from otel_perfopt.decide.observation import Inputs, Observation, ShadowReport
-from otel_perfopt.decide.state import EXPOSED, PolicyState, State
+from otel_perfopt.decide.observation import Extension, Inputs, Observation, ShadowReport
+from otel_perfopt.decide.state import EXPOSED, PausedTrial, PolicyState, State, after_entry
 from otel_perfopt.errors import TransitionError
 
 NOW_NS = 1_795_000_000_000_000_000
@@ -33,6 +33,7 @@ def yes(gate: str, expires_ns: int = NOW_NS + DAY_NS) -> Approval:
 
 
 CLEAN = ShadowReport(calls=50)
+PAUSED = PausedTrial(2, NOW_NS - 14 * DAY_NS, NOW_NS, units=3000)
 TWO_STEPS = {"steps": [{"treatment": "5%", "baseline": "5%"}, {"treatment": "50%", "baseline": "50%"}]}
 
 STEPS = [
@@ -50,6 +51,9 @@ STEPS = [
     ("quarantined", {}, state(State.PROPOSED, quarantine={"d1": 0}), inputs(), None),
     ("shadow is free", {}, state(State.AWAITING), inputs(), State.SHADOW),
     ("shadow gated", {"approval": {"gates": ["shadow", "canary"]}}, state(State.AWAITING), inputs(), None),
+    ("extended, nobody said yes", {}, state(State.AWAITING, trial=PAUSED), inputs(), None),
+    ("extended, yes expired", {}, state(State.AWAITING, trial=PAUSED, approvals=(yes("canary", NOW_NS),)), inputs(), None),
+    ("extended", {}, state(State.AWAITING, trial=PAUSED, approvals=(yes("canary"),)), inputs(), State.CANARY),
     ("forbidden while waiting", {}, state(State.AWAITING), inputs(violations=("no",)), State.PROPOSED),
     ("no shadow, no approval", {"rollout": TWO_STEPS}, state(State.AWAITING), inputs(), None),
     ("no shadow", {"rollout": TWO_STEPS}, state(State.AWAITING, approvals=(yes("canary"),)), inputs(), State.CANARY),
@@ -81,6 +85,8 @@ STEPS = [
     ("time is up, nobody looked", {}, state(State.CANARY, step=2, exposed_ns=NOW_NS - 14 * DAY_NS), inputs(), None),
     ("inconclusive", {}, state(State.CANARY, step=2), inputs(conclusion="inconclusive"), State.INCONCLUSIVE),
     ("better waits past the limit", {}, state(State.CANARY, step=2), inputs(conclusion="better", total_units=9000), None),
+    ("extended units", {}, state(State.CANARY, step=2, trial=replace(PAUSED, more_units=500)), inputs(conclusion="waiting", total_units=8400), None),
+    ("extended units used", {}, state(State.CANARY, step=2, trial=replace(PAUSED, more_units=500)), inputs(conclusion="waiting", total_units=8500), State.INCONCLUSIVE),
     ("hold", {"rollout": {"onInconclusive": "hold"}}, state(State.CANARY, step=2), inputs(conclusion="waiting", total_units=9000), None),
     ("active goes on", {}, state(State.ACTIVE), inputs(conclusion="inconclusive", total_units=9000), None),
     ("benefit lost", {}, state(State.ACTIVE), inputs(lost_benefit=True), State.RETIRED),
@@ -178,6 +184,7 @@ def test_one_policy_does_not_return_while_everything_is_off(policy):
     ("spec", "before", "gate"),
     [
         ({}, state(State.AWAITING), "canary"),
+        ({"approval": {"gates": ["shadow", "canary"]}}, state(State.AWAITING, trial=PAUSED), "canary"),
         ({"approval": {"gates": ["shadow", "canary"]}}, state(State.AWAITING), "shadow"),
         ({"rollout": TWO_STEPS, "approval": {"gates": ["shadow", "canary"]}}, state(State.AWAITING), "canary"),
         ({}, state(State.AWAITING, approvals=(yes("canary"),)), None),
@@ -193,3 +200,94 @@ def test_one_policy_does_not_return_while_everything_is_off(policy):
 def test_the_gate_that_waits(policy, spec, before, gate):
     """The gate a person is asked about is the next one that needs a yes and has none."""
     assert pending_gate(policy(**spec), before, NOW_NS) == gate
+
+
+def walk(before: PolicyState, *steps) -> PolicyState:
+    """Return the state after each (time, step) was written to the ledger."""
+    after = before
+    for now_ns, step in steps:
+        after = after_entry(after, step(after, now_ns).entry(now_ns))
+    return after
+
+
+def test_an_extended_trial_goes_on_with_its_units_and_time_it_stood_still_is_not_counted(policy):
+    """From the limit through a person's extension and a new approval back to the same step, as one trial."""
+    made = policy(rollout=TWO_STEPS)
+
+    def end(at, now_ns):
+        return next_transition(made, at, inputs(now_ns, conclusion="waiting", total_units=8000))
+
+    def extend(at, now_ns):
+        added = Extension(units=2000, duration_s=86400.0)
+        return requested_transition(
+            made, at, inputs(now_ns), event="extend", actor="carol", reason="slow week", extension=added
+        )
+
+    def resume(at, now_ns):
+        return next_transition(made, replace(at, approvals=(yes("canary", now_ns + 1),)), inputs(now_ns))
+
+    began = NOW_NS - 13 * DAY_NS
+    canary = state(State.CANARY, step=2, exposed_ns=began, approvals=(yes("canary"), yes("active")))
+    ended = walk(canary, (NOW_NS, end))
+    assert (ended.state, ended.exposed_ns, ended.approvals) == (State.INCONCLUSIVE, 0, ())
+    waiting = walk(ended, (NOW_NS + DAY_NS, extend))
+    assert waiting.state is State.AWAITING
+    assert next_transition(made, waiting, inputs(NOW_NS + DAY_NS)) is None
+    again = walk(waiting, (NOW_NS + 5 * DAY_NS, resume))
+    assert (again.state, again.step, again.exposed_ns) == (State.CANARY, 2, began)
+    # 13 days of exposure before it stood still for 5; the limit is now 14 + 1.
+    later = NOW_NS + 5 * DAY_NS + 47 * HOUR_NS
+    assert next_transition(made, again, inputs(later, conclusion="waiting", total_units=9999)) is None
+    over = next_transition(made, again, inputs(later + 2 * HOUR_NS, conclusion="waiting", total_units=9999))
+    assert over.to_state is State.INCONCLUSIVE
+    assert next_transition(made, again, inputs(later, conclusion="waiting", total_units=10_000)).event == "end"
+
+
+@pytest.mark.parametrize(
+    ("added", "changes", "message"),
+    [
+        (Extension(units=10), {"reason": " "}, "say why"),
+        (Extension(units=10), {"digest": "d2"}, "edited or removed"),
+        (Extension(), {}, "by how much"),
+        (Extension(units=-5, duration_s=60.0), {}, "by how much"),
+        (Extension(duration_s=60.0), {"units": 8000}, "needs --units"),
+        (Extension(units=10), {"days": 14}, "needs --duration"),
+    ],
+)
+def test_an_extension_is_refused_with_the_reason(policy, added, changes, message):
+    """Going on needs a reason, the same declaration, and limits that leave something to compare."""
+    trial = PausedTrial(2, NOW_NS - changes.get("days", 1) * DAY_NS, NOW_NS, changes.get("units", 3000))
+    given = inputs(digest=changes.get("digest", "d1"))
+    with pytest.raises(TransitionError, match=message):
+        requested_transition(
+            policy(),
+            state(State.INCONCLUSIVE, trial=trial),
+            given,
+            event="extend",
+            actor="carol",
+            reason=changes.get("reason", "because"),
+            extension=added,
+        )
+
+
+def test_an_edited_or_retried_policy_leaves_its_old_trial_behind(policy):
+    """Only an extension keeps the units: an edit or another try starts anew."""
+    paused = state(State.INCONCLUSIVE, trial=PAUSED)
+    retried = requested_transition(policy(), paused, inputs(), event="retry", actor="alice", reason="again")
+    assert after_entry(paused, retried.entry(NOW_NS)).trial is None
+    waiting = state(State.AWAITING, trial=PAUSED)
+    edited = next_transition(policy(), waiting, inputs(digest="d2"))
+    assert after_entry(waiting, edited.entry(NOW_NS)).trial is None
+
+
+def test_what_was_measured_is_written_down_with_the_end(policy):
+    """The comparison's result goes on the ledger wherever a roll-out ends by itself."""
+    measured = {"effects": {"latency": {"estimate": -0.2}}}
+    for before, seen in (
+        (state(State.ACTIVE), {"conclusion": "worse"}),
+        (state(State.ACTIVE), {"lost_benefit": True}),
+        (state(State.CANARY, step=2), {"conclusion": "inconclusive"}),
+        (state(State.CANARY, step=2, approvals=(yes("active"),)), {"conclusion": "better"}),
+    ):
+        step = next_transition(policy(), before, inputs(outcome=measured, **seen))
+        assert step.details["outcome"] == measured, step.event

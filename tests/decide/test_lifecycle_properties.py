@@ -14,7 +14,7 @@ from otel_perfopt.decide.boundary import SafetyBoundary, violations
 from otel_perfopt.decide.digest import policy_digest
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.lifecycle import TABLE, next_transition, pending_gate, possible_requests, requested_transition
-from otel_perfopt.decide.observation import Inputs, Observation, ShadowReport
+from otel_perfopt.decide.observation import Extension, Inputs, Observation, ShadowReport
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.state import EXPOSED, PolicyState, State, after_entry, replay_states
 from otel_perfopt.errors import TransitionError
@@ -183,19 +183,49 @@ class Life(RuleBasedStateMachine):
         self.write(LedgerEntry(self.now_ns, who, "approve", "p", self.digest, details=details))
         self.yeses.append((self.digest, gate, yes.expires_ns))
 
-    @rule(word=st.sampled_from(["reject", "rollback", "retire", "kill", "unkill", "unkill", "retry", "retry"]))
+    @rule(
+        word=st.sampled_from(["reject", "rollback", "retire", "kill", "unkill", "unkill", "retry", "retry", "extend"])
+    )
     def asked(self, word):
         can = word in possible_requests(self.state)
         try:
             step = requested_transition(
-                self.policy, self.state, self.inputs(Observation()), event=word, actor="carol", reason="because"
+                self.policy,
+                self.state,
+                self.inputs(Observation()),
+                event=word,
+                actor="carol",
+                reason="because",
+                extension=Extension(units=5000, duration_s=30 * 86400.0),
             )
         except TransitionError:
-            assert not can or word in {"retry", "unkill"}
+            assert not can or word in {"retry", "unkill", "extend"}
             return
         assert can
         assert not step.exposes
         self.take(step)
+
+    @precondition(lambda self: self.state.state is State.CANARY)
+    @rule()
+    def runs_out_and_is_extended(self):
+        """The limit comes without a verdict, a person extends, and approval is asked for again."""
+        self.killed, self.forbidden = False, ()
+        self.looked_at(Observation("waiting", total_units=100_000, when_met=True))
+        if self.state.state is State.INCONCLUSIVE:
+            before = self.state.trial
+            self.asked("extend")
+            self.goes_well(0, "waiting", asks=False)
+            if self.state.state is State.CANARY:
+                assert "canary" not in self.policy.spec.approval.gates
+            if self.state.trial is not None and before is not None:
+                assert self.state.trial.exposed_ns == before.exposed_ns
+
+    @invariant()
+    def what_is_quarantined_is_not_exposed(self):
+        """A digest that was taken back is not exposed again before somebody retries it."""
+        state = getattr(self, "state", None)
+        if state is not None and state.is_exposed:
+            assert state.digest not in state.quarantine
 
     @rule(on=st.booleans())
     def bounded(self, on):
@@ -257,13 +287,15 @@ def one_event(life: Life, draw: Random) -> None:
         "time": lambda: life.time_passes(draw.randint(0, 30)),
         "edit": lambda: life.edited(random_spec(draw), really=True),
         "gone": life.removed,
-        "ask": lambda: life.asked(draw.choice(["reject", "rollback", "retire", "kill", "unkill", "retry", "retry"])),
+        "ask": lambda: life.asked(draw.choice(["reject", "rollback", "retire", "kill", "unkill", "retry", "extend"])),
+        "limit": lambda: life.runs_out_and_is_extended() if life.state.state is State.CANARY else None,
         "bound": lambda: life.bounded(draw.random() < 0.5),
         "switch": lambda: life.switched(draw.random() < 0.5),
     }
-    word = draw.choices(list(events), weights=[8, 3, 2, 1, 1, 0.3, 1, 0.4, 0.4])[0]
+    word = draw.choices(list(events), weights=[8, 3, 2, 1, 1, 0.3, 1, 0.5, 0.4, 0.4])[0]
     events[word]()
     life.the_way_back_is_open()
+    life.what_is_quarantined_is_not_exposed()
 
 
 def test_many_random_lives_hold_the_same_and_take_every_row():

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from simulated_fleet import SECOND, SimulatedFleet
 
+from otel_perfopt.decide.observation import Extension
 from otel_perfopt.decide.state import State
 from otel_perfopt.errors import TransitionError
 from otel_perfopt.loop import findings_watch, observatory
@@ -249,3 +250,48 @@ def test_an_analysis_that_fails_stops_no_comparison(fleet, monkeypatch):
     turn = controller.turn()
     assert any("an odd recording" in problem for problem in first.problems + turn.problems)
     assert turn.snapshot is not None
+
+
+def test_an_inconclusive_comparison_is_extended_and_goes_on_with_its_units(controller, fleet):
+    """At the limit it ends; a person's extension and a new approval go on from the units there were."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    for _ in range(25):
+        fleet.converse(100)
+        fleet.now_ns += 3 * SECOND
+        controller.turn()
+        if state_of(controller, fleet) is State.INCONCLUSIVE:
+            break
+    assert state_of(controller, fleet) is State.INCONCLUSIVE
+    assert fleet.snapshot().decisions == ()
+    ended = controller.policies.ledger.entries[-1]
+    assert ended.details["units"] >= 2000
+    assert "latency" in ended.details["outcome"]["effects"]
+    more = Extension(units=3000, duration_s=86_400.0)
+    controller.policies.extend("parallel", "ann", "the cache was cold for a day", fleet.now_ns, more)
+    controller.turn()
+    assert fleet.snapshot().decisions == ()
+    approve(controller, fleet, "canary")
+    controller.turn()
+    assert state_of(controller, fleet) is State.CANARY
+    fleet.converse(40)
+    fleet.now_ns += 60 * SECOND
+    turn = controller.turn()
+    assert turn.standings["parallel"].observation.total_units >= 2000
+    assert state_of(controller, fleet) is State.CANARY
+
+
+def test_a_promoted_policy_whose_benefit_is_gone_is_retired(controller, fleet):
+    """Once the hold-back shows no benefit any more, the policy ends, with the reason on the ledger."""
+    approve(controller, fleet, "canary")
+    until(controller, fleet, State.CANARY)
+    approve(controller, fleet, "active")
+    until(controller, fleet, State.ACTIVE, treated_seconds=0.65)
+    for _ in range(60):
+        fleet.converse(200)
+        fleet.now_ns += 3 * SECOND
+        controller.turn()
+        if state_of(controller, fleet) is not State.ACTIVE:
+            break
+    assert state_of(controller, fleet) is State.RETIRED
+    assert "improves by less than 10 %" in controller.policies.status("parallel", fleet.now_ns).state.reason
