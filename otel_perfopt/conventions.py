@@ -60,9 +60,11 @@ SERVICE_NAME: Final = "service.name"
 SERVER_ADDRESS: Final = "server.address"
 ERROR_TYPE: Final = "error.type"
 USER_ID: Final = "user.id"
+USER_ROLES: Final = "user.roles"
 SESSION_ID: Final = "session.id"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
+HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 METRIC_OVERFLOW: Final = "otel.metric.overflow"
 
 # --- Ours: there is no convention for these ---------------------------------------------------
@@ -94,13 +96,26 @@ SPECULATIVE: Final = "perfopt.speculative"
 SOURCE_LOCATION: Final = "perfopt.source.location"
 MODULE_NAME: Final = "perfopt.module.name"
 MODULE_SELF_TIME: Final = "perfopt.module.self_time"
+COMMAND_MEMORY: Final = "perfopt.command.memory.rss"  # bytes resident when the command ended
+REQUEST_DIGEST: Final = "perfopt.inference.request.digest"  # equal for requests that ask the same of the same model
+TOOLS_OFFERED: Final = "perfopt.context.tools.offered"  # how many tools a model call was told of
+TOOLS_OFFERED_TOKENS: Final = "perfopt.context.tools.tokens"  # about how long their descriptions are
+REPEATED_PROMPT_TOKENS: Final = "perfopt.context.repeated_tokens"  # of instructions that the prompt says twice
+ARGUMENT_LEAVES: Final = "perfopt.tool.arguments.leaves"  # "path=digest" of the single values in the arguments
+RESULT_LEAVES: Final = "perfopt.tool.result.leaves"  # the same of the result
 
 UNTIMED: Final = "perfopt.untimed"  # on a command: its times only give an order
 TOKENS_ESTIMATED: Final = "perfopt.usage.estimated"  # token counts come from the length of text
 OUTPUT_LOWER_BOUND: Final = "perfopt.usage.output_lower_bound"  # the source kept a partial count of output tokens
 COMMAND_ACTIVE_TIME: Final = "perfopt.command.active_time"  # seconds, without waits for the user
 WAITS_FOR_USER: Final = "perfopt.waits_for_user"  # the duration is mostly a person's
+USER_SEGMENT: Final = "perfopt.user.segment"  # what kind of user, in the host's words
 TOOL_EXECUTION_TIME: Final = "perfopt.tool.execution_time"  # seconds, as the tool itself reports them
+
+# In the telemetry store only: how a row's text becomes the record it was made of.
+STORE_TYPES: Final = "perfopt.store.types"
+STORE_LOCATION: Final = "perfopt.store.location"
+STORE_EXACT: Final = "perfopt.store.exact"
 
 POLICY_PREFIX: Final = "perfopt.policy."
 
@@ -124,6 +139,7 @@ POLICY_CLAIMED: Final = "claimed"
 POLICY_WASTED: Final = "wasted"
 POLICY_DISCARDED: Final = "discarded"
 POLICY_SAVED_NS: Final = "saved_ns"
+POLICY_APPLIED: Final = "applied"  # requests to a model that were changed, or would have been
 
 # Faults of our own code: one event each, and how many in the run (`POLICY_FAULTS`, `FAULTS`).
 FAULT_EVENT: Final = "perfopt.fault"

@@ -5,35 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from otel_perfopt.analyse.allocation import Allocation
 from otel_perfopt.analyse.analysis import Analysis, Counts, Opportunity
 from otel_perfopt.analyse.cache_break import CacheBreak
 from otel_perfopt.analyse.context_growth import ContextGrowth
 from otel_perfopt.analyse.context_pressure import ContextPressure
 from otel_perfopt.analyse.detector import Detector
+from otel_perfopt.analyse.efficiency_pattern import EfficiencyPattern
 from otel_perfopt.analyse.error_cost import ErrorCost
 from otel_perfopt.analyse.error_loss import ErrorLoss
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.analyse.histories import Histories, history_findings
 from otel_perfopt.analyse.history import History
 from otel_perfopt.analyse.hotspot import Hotspot
+from otel_perfopt.analyse.memory_growth import MemoryGrowth
 from otel_perfopt.analyse.n_plus_one import NPlusOne
 from otel_perfopt.analyse.next_steps import NextStepCounts
 from otel_perfopt.analyse.notes import notes_of
 from otel_perfopt.analyse.opportunity import OpportunityDetector
 from otel_perfopt.analyse.over_thinking import OverThinking
 from otel_perfopt.analyse.overlap_use import OverlapUse
+from otel_perfopt.analyse.queueing import Queueing
 from otel_perfopt.analyse.ranking import ranked
+from otel_perfopt.analyse.rate_limit import RateLimit
 from otel_perfopt.analyse.remedy_saving import with_savings
 from otel_perfopt.analyse.repeat_use import RepeatUse
 from otel_perfopt.analyse.repeated_call import RepeatedCall
 from otel_perfopt.analyse.reread import Reread
 from otel_perfopt.analyse.resent_context import ResentContext
 from otel_perfopt.analyse.run_view import RunView
+from otel_perfopt.analyse.saturation import Saturation
 from otel_perfopt.analyse.sequence import Sequence
 from otel_perfopt.analyse.serial_independent import SerialIndependent
+from otel_perfopt.analyse.slow_cluster import SlowCluster
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
+from otel_perfopt.analyse.workflow import Workflow
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.source import ExecutionSource
@@ -54,7 +62,15 @@ DETECTORS: tuple[DetectorFactory, ...] = (
     ContextPressure,
     OverThinking,
     ErrorLoss,
+    RateLimit,
+    Queueing,
+    Saturation,
+    MemoryGrowth,
     Sequence,
+    Workflow,
+    EfficiencyPattern,
+    Allocation,
+    SlowCluster,
 )
 
 

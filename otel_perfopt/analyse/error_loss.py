@@ -8,7 +8,7 @@ from itertools import groupby
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.error_cost import FailedCall, error_target, failed_calls
-from otel_perfopt.analyse.finding import Effect, Finding, Interval
+from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
@@ -16,6 +16,7 @@ from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.analyse.wording import percent, percent_range, seconds, tokens
+from otel_perfopt.execution.effect_order import may_write
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
 
 MIN_ERRORS = 3
@@ -37,6 +38,7 @@ class _Failing:
     storm_calls: int = 0
     storm_runs: int = 0
     storm_ns: int = 0
+    storms_retried: int = 0
     types: dict[str, int] = field(default_factory=dict)
     evidence: TopEvidence = field(default_factory=TopEvidence)
     storm_evidence: TopEvidence = field(default_factory=TopEvidence)
@@ -45,7 +47,7 @@ class _Failing:
 class ErrorLoss:
     """Finds tools and models that fail in at least 5 % of calls or lose 1 % of the time, and retry storms.
 
-    A retry storm is the same tool failing three times or more in a row within one run.
+    A retry storm is the same tool or model failing three times or more in a row within one run.
     """
 
     name = "error_loss"
@@ -62,7 +64,9 @@ class ErrorLoss:
             if step.kind in _CALLS:
                 self._targets[error_target(step)].calls += 1
         lost: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
-        failures = [failure for failure in RunView.of(execution).derive(failed_calls) if not waits_for_person(failure.step)]
+        failures = [
+            failure for failure in RunView.of(execution).derive(failed_calls) if not waits_for_person(failure.step)
+        ]
         for target in {error_target(failure.step) for failure in failures}:
             self._targets[target].runs += 1
         for failure in failures:
@@ -91,6 +95,7 @@ class ErrorLoss:
         failing = self._targets[target]
         failing.storms += 1
         failing.storm_calls += len(storm)
+        failing.storms_retried += _is_retry(storm)
         failing.storm_runs += 1
         spent = max(0, storm[-1].end_ns - storm[0].start_ns) if execution.timed else 0
         failing.storm_ns += spent
@@ -146,6 +151,7 @@ class ErrorLoss:
             occurrences=failing.storms,
             runs=failing.storm_runs,
             evidence=failing.storm_evidence.kept(),
+            suggestion=_budget(target) if failing.storms_retried * 2 > failing.storms else None,
         )
 
 
@@ -155,13 +161,26 @@ def _storm_effect(failing: _Failing, share: Interval | None) -> Effect:
     return Effect("calls", "1", wilson(failing.storm_calls, failing.calls))
 
 
+def _is_retry(storm: list[Step]) -> bool:
+    """Tell whether the calls are one call made again, and one that may be: a model's, or a read with equal arguments."""
+    if storm[0].kind is StepKind.INFERENCE:
+        return True
+    arguments = {step.arguments_digest for step in storm}
+    return len(arguments) == 1 and "" not in arguments and not any(may_write(step) for step in storm)
+
+
+def _budget(target: Target) -> Suggestion:
+    return Suggestion("retry_hedge", {}, {"model": (target.model,)} if target.model else {"tool": (target.tool,)})
+
+
 def _failed(step: Step) -> bool:
     return step.error_type is not None and not waits_for_person(step)
 
 
 def _storms(execution: Execution) -> Iterator[list[Step]]:
-    calls = [step for step in execution.steps if step.kind in _CALLS[:2]]
-    for (_, failed), group in groupby(calls, key=lambda step: (step.name, _failed(step))):
-        steps = list(group)
-        if failed and len(steps) >= STORM:
-            yield steps
+    run = RunView.of(execution)
+    for calls in (run.calls, run.inferences):
+        for (_, failed), group in groupby(calls, key=lambda step: (step.name, _failed(step))):
+            steps = list(group)
+            if failed and len(steps) >= STORM:
+                yield steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from otel_perfopt.execution.model import Target
@@ -16,6 +16,15 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+
+    def through(self, function: Callable[[float], float]) -> Interval:
+        """Return the interval of a rising or falling function of what this one is of."""
+        low, high = sorted((function(self.low), function(self.high)))
+        return Interval(function(self.estimate), low, high, self.level)
+
+    def times(self, factor: float) -> Interval:
+        """Return the interval of a multiple."""
+        return self.through(lambda value: value * factor)
 
 
 @dataclass(frozen=True, slots=True)

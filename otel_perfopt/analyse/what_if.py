@@ -155,8 +155,10 @@ def serial_reads(calls: Sequence[Step]) -> list[Step]:
     """Return the read-only calls of one reply that take part in a wait for one another, none if they all overlapped.
 
     A wait is a read that began only after another read of the same reply had ended, with no call
-    that may write in between.
+    that may write in between. A call made again because it had failed had to wait: its reply is left out.
     """
+    if _tried_again(calls):
+        return []
     waited: dict[str, Step] = {}
     group: list[Step] = []
     for step in sorted(calls, key=lambda call: (call.start_ns, call.end_ns)):
@@ -168,6 +170,13 @@ def serial_reads(calls: Sequence[Step]) -> list[Step]:
             waited |= {earlier.span_id: earlier for earlier in before} | {step.span_id: step}
         group.append(step)
     return list(waited.values())
+
+
+def _tried_again(calls: Sequence[Step]) -> bool:
+    failed = {(step.name, step.arguments_digest) for step in calls if step.error_type is not None}
+    return bool(failed) and any(
+        step.error_type is None and (step.name, step.arguments_digest) in failed for step in calls
+    )
 
 
 def independent_pairs(run: RunView) -> list[tuple[Step, Step]]:
