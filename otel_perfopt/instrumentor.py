@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from otel_perfopt.settings import AgentSettings
-from otel_perfopt.signal.emit import discovery, implicit, model_calls, tool_calls, tool_span, tools, tracing
+from otel_perfopt.signal.emit import (
+    discovery,
+    implicit,
+    inference_calls,
+    model_calls,
+    tool_calls,
+    tool_span,
+    tools,
+    tracing,
+)
 from otel_perfopt.signal.emit.command_span import around_command
 from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.interception import Interception, intercept
@@ -106,6 +115,8 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             self._undo.append(interceptor.close)
             tool_calls.set_interceptor(interceptor)
             self._undo.append(lambda: tool_calls.set_interceptor(None))
+            inference_calls.set_inference_interceptor(interceptor.inference)
+            self._undo.append(lambda: inference_calls.set_inference_interceptor(None))
         except Exception as error:
             fault("runtime", error)
 

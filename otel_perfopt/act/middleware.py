@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from otel_perfopt.act.enrolment import Use
-from otel_perfopt.signal.calls import RunContext, ToolCall
+from otel_perfopt.signal.calls import InferenceCall, RunContext, ToolCall
 
-Proceed = Callable[[ToolCall], Any]
-ProceedAsync = Callable[[ToolCall], Awaitable[Any]]
+Call = ToolCall | InferenceCall
+# What comes next: it makes the call it is given, a `ToolCall` or an `InferenceCall`.
+Proceed = Callable[[Any], Any]
+ProceedAsync = Callable[[Any], Awaitable[Any]]
 # Called with the optimization's name and what went wrong in its own code.
 OnFault = Callable[[str, Exception, "RunContext | None"], None]
 
@@ -35,19 +37,58 @@ class Middleware(Protocol):
         ...
 
 
+class Rewriter(Protocol):
+    """An optimization that changes what is sent to a model, and nothing else."""
+
+    @property
+    def name(self) -> str:
+        """The optimization's type."""
+        ...
+
+    def rewrite(self, use: Use, call: InferenceCall) -> Mapping[str, Any]:
+        """Return the keyword arguments to send instead of those of that name; nothing leaves the request as it is.
+
+        What `call.kwargs` holds is the agent's: build new values, never change them. The same request
+        must be rewritten the same way each time, or the provider's cache of its prefix breaks. In
+        shadow what is returned is counted and thrown away.
+        """
+        ...
+
+
+class InferenceMiddleware(Protocol):
+    """An optimization as it stands around calls of a model; `proceed` may be called more than once.
+
+    Of several results only the one that is returned may be recorded: what is thrown away must be closed.
+    """
+
+    @property
+    def name(self) -> str:
+        """The optimization's type."""
+        ...
+
+    def around(self, use: Use, call: InferenceCall, proceed: Proceed) -> Any:
+        """Give the call's result."""
+        ...
+
+    async def around_async(self, use: Use, call: InferenceCall, proceed: ProceedAsync) -> Any:
+        """Give the call's result."""
+        ...
+
+
 class Attempt:
-    """The plain way onwards, taken at most once, and what came of it."""
+    """The plain way onwards, taken at most once unless `repeatable`, and what came of it."""
 
-    __slots__ = ("entered", "error", "finished", "result", "target")
+    __slots__ = ("entered", "error", "finished", "repeatable", "result", "target")
 
-    def __init__(self, target: Callable[[ToolCall], Any]) -> None:
+    def __init__(self, target: Callable[[Any], Any], *, repeatable: bool = False) -> None:
         self.target = target
+        self.repeatable = repeatable
         self.entered = False
         self.finished = False
         self.result: Any = None
         self.error: BaseException | None = None
 
-    def __call__(self, call: ToolCall) -> Any:
+    def __call__(self, call: Call) -> Any:
         """Make the call."""
         self._enter()
         try:
@@ -59,7 +100,7 @@ class Attempt:
         self.finished = True
         return result
 
-    async def make_async(self, call: ToolCall) -> Any:
+    async def make_async(self, call: Call) -> Any:
         """Do the same for an asynchronous call."""
         self._enter()
         try:
@@ -72,7 +113,7 @@ class Attempt:
         return result
 
     def _enter(self) -> None:
-        if self.entered:
+        if self.entered and not self.repeatable:
             raise AlreadyMadeError
         self.entered = True
 
@@ -87,12 +128,20 @@ class Attempt:
         return self.result
 
 
-def guard(name: str, around: Callable[[Proceed], Any], target: Proceed, call: ToolCall, on_fault: OnFault) -> Any:
+def guard(
+    name: str,
+    around: Callable[[Proceed], Any],
+    target: Proceed,
+    call: Call,
+    on_fault: OnFault,
+    *,
+    repeatable: bool = False,
+) -> Any:
     """Run `around`; where its own code fails, give the plain call's outcome, made exactly once.
 
     An interruption or a cancellation is not a fault and passes through.
     """
-    attempt = Attempt(target)
+    attempt = Attempt(target, repeatable=repeatable)
     try:
         return around(attempt)
     except Exception as error:
@@ -106,10 +155,16 @@ def guard(name: str, around: Callable[[Proceed], Any], target: Proceed, call: To
 
 
 async def guard_async(
-    name: str, around: Callable[[ProceedAsync], Awaitable[Any]], target: ProceedAsync, call: ToolCall, on_fault: OnFault
+    name: str,
+    around: Callable[[ProceedAsync], Awaitable[Any]],
+    target: ProceedAsync,
+    call: Call,
+    on_fault: OnFault,
+    *,
+    repeatable: bool = False,
 ) -> Any:
     """Do the same for an asynchronous call."""
-    attempt = Attempt(target)
+    attempt = Attempt(target, repeatable=repeatable)
     try:
         return await around(attempt.make_async)
     except Exception as error:

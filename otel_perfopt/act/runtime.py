@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from otel_perfopt.act import parallel_tools, tool_cache
@@ -17,8 +17,11 @@ from otel_perfopt.act.call_spans import SIGNAL_SPANS, CallSpans
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
 from otel_perfopt.act.enrolment import Use, enrol, enrolled, foreseen, use_of
 from otel_perfopt.act.fault_log import SELECTION, FaultLog
+from otel_perfopt.act.inference import InferenceRuntime
+from otel_perfopt.act.inference_table import inference_optimizations
 from otel_perfopt.act.middleware import Middleware, Proceed, ProceedAsync, guard, guard_async
 from otel_perfopt.act.parallel_tools import ParallelTools
+from otel_perfopt.act.parameters.table import OPTIMIZATIONS
 from otel_perfopt.act.patience import Patience
 from otel_perfopt.act.selection import NO_PLAN, Plan, Selection, parse_effects
 from otel_perfopt.act.snapshot_source import FileSource, FixedSource, InForce, SnapshotSource
@@ -26,13 +29,6 @@ from otel_perfopt.act.tool_cache import ToolCache
 from otel_perfopt.act.write_journal import ANY_WRITE, Write, WriteJournal
 from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
-
-# In the order a call meets them: what a cache can answer is not made early, and what was made early
-# fills the cache. A saving is counted by the one that gave the result, so never twice.
-OPTIMIZATIONS: Final[Mapping[str, type[ToolCache | ParallelTools]]] = {
-    tool_cache.NAME: ToolCache,
-    parallel_tools.NAME: ParallelTools,
-}
 
 
 def install(settings: AgentSettings) -> Runtime:
@@ -64,6 +60,9 @@ class Runtime:
         self._parallel = ParallelTools(self._journal, patience, clock, spans)
         self._order: tuple[Middleware, ...] = (self._cache, self._parallel)
         self.faults = FaultLog(tuple(OPTIMIZATIONS), clock)
+        self.inference = InferenceRuntime(
+            source, self.faults, clock, lambda: self._process_unit, inference_optimizations()
+        )
         self._selection_breaker = self.faults.breakers[SELECTION]
         self._process_unit = uuid4().hex
         self._plan = NO_PLAN
@@ -75,7 +74,7 @@ class Runtime:
         """Make a synchronous call, or give its result some other way."""
         plan = self._plan
         # Nothing to apply and nothing to remember, so the plain call costs next to nothing.
-        if not plan.rules and self._is_current(plan):
+        if not plan.tool_rules and self._is_current(plan):
             try:
                 return execute(call)
             finally:
@@ -90,7 +89,7 @@ class Runtime:
     async def around_tool_async(self, call: ToolCall, execute: Callable[[ToolCall], Awaitable[Any]]) -> Any:
         """Make an asynchronous call, or give its result some other way."""
         plan = self._plan
-        if not plan.rules and self._is_current(plan):
+        if not plan.tool_rules and self._is_current(plan):
             try:
                 return await execute(call)
             finally:
@@ -107,7 +106,7 @@ class Runtime:
         """A model's reply asks for `requests`: start early what may be started."""
         try:
             in_force = self._source.current()
-            if not in_force.plan.rules and self._plan is in_force.plan:
+            if not in_force.plan.tool_rules and self._plan is in_force.plan:
                 return
             self._adopt(in_force.plan)
             self._parallel.finish(run)
@@ -120,6 +119,7 @@ class Runtime:
         """Stop watching the snapshot; calls are plain from here on."""
         self._source.close()
         self._parallel.close()
+        self.inference.close()
 
     def after_fork(self) -> None:
         """Leave the parent's threads, locks and results behind; called in the child."""
@@ -129,6 +129,7 @@ class Runtime:
         self._journal.after_fork()
         self._cache.after_fork()
         self._parallel.after_fork()
+        self.inference.after_fork()
         self.faults.after_fork()
 
     def _conduct(self, call: ToolCall, execute: Proceed) -> Any:

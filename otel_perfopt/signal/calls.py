@@ -59,6 +59,98 @@ class ToolCall:
     arguments: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class InferenceOutcome:
+    """What a call of a model came to when its reply had been read, whole or as far as anybody read it.
+
+    Token counts are None where the provider did not say; `complete` is false for a stream that was left early.
+    """
+
+    error: BaseException | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    requests: tuple[ToolRequest, ...] = ()
+    complete: bool = True
+
+
+def _no_reply(result: object) -> bool:  # noqa: ARG001 - what a client says that knows nothing of its replies
+    return False
+
+
+@dataclass(slots=True)
+class InferenceCall:
+    """One call of a model's client by the agent, before it is sent.
+
+    `api` says whose keyword arguments these are: `openai.chat`, `openai.responses`, `anthropic.messages`.
+    `kwargs` is what will be sent and may be exchanged name by name; what its values hold is the agent's
+    and must stay as it is. `original` is what the agent gave. `function` is the client's plain function.
+    `is_reply` tells whether a result is a whole reply (no stream, no raw response). `on_end` is called
+    once the reply has been read; `served_by` names who gave the result without asking the model, so that
+    its tokens are not counted again. `span_attributes` are put on the call's span.
+    """
+
+    api: str
+    provider: str
+    model: str
+    function: Callable[..., Any]
+    original: Mapping[str, Any]
+    kwargs: dict[str, Any]
+    run: RunContext
+    is_reply: Callable[[object], bool] = _no_reply
+    span_attributes: dict[str, Any] = field(default_factory=dict)
+    on_end: list[Callable[[InferenceOutcome], None]] = field(default_factory=list)
+    served_by: str = ""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the agent asked for the reply piece by piece."""
+        return self.kwargs.get("stream") is True
+
+    @property
+    def changed(self) -> bool:
+        """Whether something else than what the agent gave will be sent."""
+        return len(self.kwargs) != len(self.original) or any(
+            name not in self.original or self.original[name] is not value for name, value in self.kwargs.items()
+        )
+
+    def restore(self) -> None:
+        """Send what the agent gave."""
+        self.kwargs = dict(self.original)
+
+
+class InferenceInterceptor(Protocol):
+    """Who stands between the agent and its models.
+
+    `execute(call)` sends `call.kwargs` and may be asked more than once; whoever asks again answers for
+    it. Whatever happens in an implementation's own code, the agent sees the plain call's result or exception.
+    """
+
+    def around_inference(self, call: InferenceCall, execute: Callable[[InferenceCall], Any]) -> Any:
+        """Make a synchronous call, or give its result some other way."""
+        ...
+
+    async def around_inference_async(
+        self, call: InferenceCall, execute: Callable[[InferenceCall], Awaitable[Any]]
+    ) -> Any:
+        """Make an asynchronous call, or give its result some other way."""
+        ...
+
+
+class RunListener(Protocol):
+    """Who is told of commands; neither method may block."""
+
+    def run_began(self, run: RunContext) -> None:
+        """A command begins."""
+        ...
+
+    def run_ended(self, run: RunContext) -> None:
+        """A command has ended; `run.open` is false."""
+        ...
+
+
 class Interceptor(Protocol):
     """Who stands between the agent and its tools.
 

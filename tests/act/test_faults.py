@@ -12,7 +12,7 @@ from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.middleware import guard, guard_async
 from otel_perfopt.act.patience import Patience
 from otel_perfopt.act.result_store import ResultStore
-from otel_perfopt.act.runtime import OPTIMIZATIONS
+from otel_perfopt.act.parameters.table import Seam, names_at
 from otel_perfopt.act.selection import Plan, Rule
 from otel_perfopt.act.single_flight import FlightBoard
 from otel_perfopt.act.snapshot_source import FixedSource
@@ -326,5 +326,6 @@ def test_without_decisions_nothing_is_touched(new_run, new_runtime):
 def test_the_order_of_optimizations_is_the_tables(new_runtime):
     """The table says in which order a call meets them."""
     runtime_ = new_runtime()
-    assert [type(item) for item in runtime_._order] == list(OPTIMIZATIONS.values())
-    assert [item.name for item in runtime_._order] == list(OPTIMIZATIONS)
+    assert tuple(item.name for item in runtime_._order) == names_at(Seam.TOOL)
+    rewriters, middlewares = runtime_.inference._rewriters, runtime_.inference._middlewares
+    assert tuple(item.name for item in (*rewriters, *middlewares)) == names_at(Seam.INFERENCE)

@@ -1,11 +1,13 @@
-"""One tool call put through an interceptor: what the plain call gave is kept, so that a fault beside it costs nothing."""
+"""One call put through an interceptor: what the plain call gave is kept, so that a fault beside it costs nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from otel_perfopt.signal.calls import ToolCall
+from otel_perfopt.signal.calls import InferenceCall, ToolCall
+
+Call = ToolCall | InferenceCall
 
 
 class _Outcome:
@@ -13,7 +15,7 @@ class _Outcome:
 
     __slots__ = ("call", "done", "error", "execute", "result")
 
-    def __init__(self, call: ToolCall, execute: Callable[[ToolCall], Any]) -> None:
+    def __init__(self, call: Call, execute: Callable[[Any], Any]) -> None:
         self.call = call
         self.execute = execute
         self.done = False
@@ -21,7 +23,7 @@ class _Outcome:
         self.error: BaseException | None = None
 
     def explains(self, error: BaseException) -> bool:
-        """Tell whether `error` is the tool's own: raised by the plain call, here or wherever it was run."""
+        """Tell whether `error` is the call's own: raised by the plain call, here or wherever it was run."""
         if error is self.error:
             return True
         code = getattr(self.call.function, "__code__", None)
@@ -44,7 +46,7 @@ class Attempt(_Outcome):
 
     __slots__ = ()
 
-    def __call__(self, call: ToolCall) -> Any:
+    def __call__(self, call: Call) -> Any:
         """Make the call."""
         try:
             result = self.result = self.execute(call)
@@ -63,9 +65,9 @@ class AsyncAttempt(_Outcome):
     """What an interceptor is given as `execute` for an asynchronous call."""
 
     __slots__ = ()
-    execute: Callable[[ToolCall], Awaitable[Any]]
+    execute: Callable[[Any], Awaitable[Any]]
 
-    async def __call__(self, call: ToolCall) -> Any:
+    async def __call__(self, call: Call) -> Any:
         """Make the call."""
         try:
             result = self.result = await self.execute(call)

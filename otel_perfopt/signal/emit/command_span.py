@@ -13,7 +13,7 @@ from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import RunContext
 from otel_perfopt.signal.emit.implicit import COMPLETED, FAILED, INTERRUPTED
 from otel_perfopt.signal.emit.interception import Around
-from otel_perfopt.signal.emit.runs import current_run, remember_ended
+from otel_perfopt.signal.emit.runs import current_run, remember_ended, run_began
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS, Scope, scoped
 from otel_perfopt.signal.emit.tracing import set_attributes, start_span
 from otel_perfopt.signal.emit.trampoline import Kind, parameters
@@ -43,6 +43,7 @@ def open_command(name: str, conversation_id: str = "", user_id: str = "") -> Sco
         remember_ended(run)
         set_attributes(run.span, {c.COMMAND_OUTCOME: _outcome(error), **_late_facts(run)})
 
+    run_began(run)
     return Scope(run.span, run, ended)
 
 

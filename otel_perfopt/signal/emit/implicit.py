@@ -17,7 +17,14 @@ from opentelemetry.trace import NonRecordingSpan
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import RunContext, ToolRequest
 from otel_perfopt.signal.emit.conversations import SentMessage
-from otel_perfopt.signal.emit.runs import Asked, find_request, forget_requests, remember_ended, unanswered
+from otel_perfopt.signal.emit.runs import (
+    Asked,
+    find_request,
+    forget_requests,
+    remember_ended,
+    run_began,
+    unanswered,
+)
 from otel_perfopt.signal.emit.tracing import end_span, set_attributes, start_span
 
 MAX_OPEN = 1000
@@ -166,6 +173,7 @@ class ImplicitCommands:
             excess = list(self._open.values())[: max(0, len(self._open) - self._limit)]
         for entry in excess:
             self.close(entry.run, ABANDONED, entry.active_ns)
+        run_began(run)
         return run
 
     def _touch(self, run: RunContext) -> None:

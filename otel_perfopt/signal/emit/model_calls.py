@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -37,6 +37,8 @@ from otel_perfopt.signal.emit.tracing import (
 
 _conversations = Conversations()
 _under_way: ContextVar[ModelCall | None] = ContextVar("otel_perfopt_model_call", default=None)
+# The call being made here; asked once a span, so there is no function around it.
+model_call_here: Final = _under_way.get
 # By these another instrumentation's span of a model call is known.
 _MODEL_SPAN = (c.GEN_AI_OPERATION_NAME, c.GEN_AI_PROVIDER_NAME, "gen_ai.system", "openinference.span.kind")
 
@@ -88,9 +90,11 @@ class ModelCall:
     """A call of a model under way. None of its methods raises."""
 
     __slots__ = (
+        "_described",
         "_ended",
         "_foreign_id",
         "_handed_on",
+        "_listener",
         "_token",
         "_under_way_token",
         "implicit",
@@ -111,6 +115,16 @@ class ModelCall:
         self._handed_on = False
         self._foreign_id = span_id_of(trace.get_current_span()) if request.traced else ""
         self._under_way_token: Token[ModelCall | None] | None = None
+        self._described: Callable[[ModelReply | None], ModelReply | None] | None = None
+        self._listener: Callable[[ModelReply | None, BaseException | None], None] | None = None
+
+    def end_with(
+        self,
+        described: Callable[[ModelReply | None], ModelReply | None],
+        listener: Callable[[ModelReply | None, BaseException | None], None],
+    ) -> None:
+        """Have `described` give the reply that is recorded, and `listener` told when the call has ended."""
+        self._described, self._listener = described, listener
 
     def enter(self) -> None:
         """Make the call's span current, for the HTTP spans inside it."""
@@ -154,10 +168,13 @@ class ModelCall:
             return
         self._ended = True
         try:
-            self._finish(reply, error, end_ns)
+            recorded = reply if self._described is None else self._described(reply)
+            self._finish(recorded, error, end_ns)
         except Exception as own:
             fault("model reply", own)
             end_span(self.span)
+        if self._listener is not None:
+            self._listener(reply, error)
 
     def _finish(self, reply: ModelReply | None, error: BaseException | None, end_ns: int | None) -> None:
         if reply is not None:

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from otel_perfopt.signal.calls import RunContext, ToolRequest
+from otel_perfopt.signal.calls import RunContext, RunListener, ToolRequest
 from otel_perfopt.signal.emit.faults import fault
 
 MAX_REQUESTS = 256
@@ -18,9 +18,27 @@ MAX_ENDED = 1000
 _SLOT = "signal.requests"
 
 _current: ContextVar[RunContext | None] = ContextVar("otel_perfopt_run", default=None)
+# The command here, even one that has ended; asked twice a span, so there is no function around it.
+run_here: Final = _current.get
 _ended_here: ContextVar[RunContext | None] = ContextVar("otel_perfopt_ended_run", default=None)
 _ended: OrderedDict[str, RunContext] = OrderedDict()  # by conversation
 _lock = threading.Lock()
+_listener: RunListener | None = None
+
+
+def set_run_listener(listener: RunListener | None) -> None:
+    """Tell `listener` when commands begin and end; None tells nobody."""
+    global _listener  # noqa: PLW0603 - one a process, as the commands it hears of
+    _listener = listener
+
+
+def run_began(run: RunContext) -> None:
+    """Tell who listens that a command begins; never raises."""
+    if _listener is not None:
+        try:
+            _listener.run_began(run)
+        except Exception as error:
+            fault("run listener", error)
 
 
 def after_fork() -> None:
@@ -61,6 +79,11 @@ def remember_ended(run: RunContext) -> None:
     """Keep a run that has ended, so that feedback on it finds it."""
     run.slots.pop(_SLOT, None)
     _ended_here.set(run)
+    if _listener is not None:
+        try:
+            _listener.run_ended(run)
+        except Exception as error:
+            fault("run listener", error)
     if run.conversation_id:
         with _lock:
             _ended[run.conversation_id] = run

@@ -15,7 +15,7 @@ from otel_perfopt.signal.frameworks.model_client import (
 )
 
 MODULES = ("anthropic.resources.messages.messages", "anthropic.resources.beta.messages.messages")
-_CLIENT = ModelClient("anthropic", message_request, message_reply, MessageEvents)
+_CLIENT = ModelClient("anthropic", message_request, message_reply, MessageEvents, "anthropic.messages")
 _SYNC, _ASYNC = around_call(_CLIENT), around_async_call(_CLIENT)
 _METHODS = {
     "Messages": {"create": _SYNC, "parse": _SYNC, "stream": around_manager(_CLIENT)},

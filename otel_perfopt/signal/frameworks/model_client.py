@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any
 
-from otel_perfopt.signal.calls import ToolRequest
+from otel_perfopt.signal.calls import InferenceCall
 from otel_perfopt.signal.emit.faults import fault
+from otel_perfopt.signal.emit.inference_calls import intercepted, send, send_async
 from otel_perfopt.signal.emit.interception import Around, Interception, intercept
 from otel_perfopt.signal.emit.model_calls import ModelCall, ModelReply, ModelRequest, begin_model_call
-
-
-class StreamedReply(Protocol):
-    """A streamed reply, put together event by event."""
-
-    def add(self, event: Any, now_ns: int, /) -> bool:
-        """Take an event that arrived at `now_ns`; True when the tool calls are complete with it."""
-        ...
-
-    def requests(self) -> tuple[ToolRequest, ...]:
-        """Return the tool calls asked for so far."""
-        ...
-
-    def reply(self) -> ModelReply | None:
-        """Return what has arrived; None when nothing has."""
-        ...
+from otel_perfopt.signal.frameworks.observed_stream import Feed, StreamedReply, observed, observed_async
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +21,14 @@ class ModelClient:
 
     `request_of` gets the object the method is called on and its keyword arguments; `reply_of` what the
     method returned; None from either means that it is no call of a model. `stream` begins a streamed reply.
+    `api` names the keyword arguments for whoever stands in the way of calls.
     """
 
     name: str
     request_of: Callable[[object, Mapping[str, Any]], ModelRequest | None]
     reply_of: Callable[[Any], ModelReply | None]
     stream: Callable[[], StreamedReply]
+    api: str = ""
 
 
 def take_methods(module: object, methods: Mapping[str, Mapping[str, Around]]) -> list[Interception]:
@@ -70,7 +57,9 @@ def around_call(client: ModelClient) -> Around:
 
     def around(function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = _begin(client, args, kwargs)
-        return function(*args, **kwargs) if call is None else _made(client, call, lambda: function(*args, **kwargs))
+        if call is None:
+            return function(*args, **kwargs)
+        return _made(client, call, _Sending(function, kwargs, lambda sent: function(*args, **sent)))
 
     return around
 
@@ -81,7 +70,10 @@ def around_async_call(client: ModelClient) -> Around:
     def around(function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Called at once, so that wrong arguments are refused where the client refuses them.
         coroutine = function(*args, **kwargs)
-        return _awaited(client, coroutine, args, kwargs) if isinstance(coroutine, Coroutine) else coroutine
+        if not isinstance(coroutine, Coroutine):
+            return coroutine
+        sending = _Sending(function, kwargs, lambda sent: function(*args, **sent), coroutine)
+        return _awaited(client, args, sending)
 
     return around
 
@@ -91,7 +83,14 @@ def around_manager(client: ModelClient) -> Around:
 
     def around(function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         manager = function(*args, **kwargs)
-        _replace_request(client, manager, lambda request: lambda: _managed(client, request, args, kwargs))
+
+        def replaced(request: Callable[[], Any]) -> Callable[[], Any]:
+            def again(sent: Mapping[str, Any]) -> Any:
+                return request() if sent is kwargs else _request_of(function(*args, **sent))()
+
+            return lambda: _managed(client, args, _Sending(function, kwargs, again))
+
+        _replace_request(client, manager, replaced)
         return manager
 
     return around
@@ -102,7 +101,12 @@ def around_async_manager(client: ModelClient) -> Around:
 
     def around(function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         manager = function(*args, **kwargs)
-        _replace_request(client, manager, lambda request: _Deferred(client, request, args, kwargs))
+
+        def replaced(request: Awaitable[Any]) -> _Deferred:
+            sending = _Sending(function, kwargs, lambda sent: _request_of(function(*args, **sent)), request)
+            return _Deferred(client, args, sending)
+
+        _replace_request(client, manager, replaced)
         return manager
 
     return around
@@ -111,33 +115,77 @@ def around_async_manager(client: ModelClient) -> Around:
 def _replace_request(client: ModelClient, manager: object, replaced: Callable[[Any], Any]) -> None:
     """Replace what the client's managers keep to make the call with."""
     try:
-        name = next((name for name in vars(manager) if name.endswith("__api_request")), None)
+        name = _request_name(manager)
         if name is not None:
             setattr(manager, name, replaced(getattr(manager, name)))
     except Exception as error:
         fault(f"{client.name} stream", error)
 
 
-def _managed(client: ModelClient, request: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    call = _begin(client, args, kwargs)
-    return request() if call is None else _made(client, call, request)
+def _request_name(manager: object) -> str | None:
+    return next((name for name in vars(manager) if name.endswith("__api_request")), None)
+
+
+def _request_of(manager: object) -> Any:
+    """Return what a manager, just made, keeps to make the call with."""
+    name = _request_name(manager)
+    if name is None:
+        raise LookupError("the client's manager keeps its request elsewhere")
+    return getattr(manager, name)
+
+
+@dataclass(slots=True)
+class _Sending:
+    """How one call is sent: the client's function, the agent's arguments, and what sends any arguments.
+
+    `first` is the call already begun with the agent's own arguments, where the client begins it at once.
+    """
+
+    function: Callable[..., Any]
+    kwargs: Mapping[str, Any]
+    again: Callable[[Mapping[str, Any]], Any]
+    first: Awaitable[Any] | None = None
+
+    def request(self, call: InferenceCall) -> Any:
+        """Send a synchronous call."""
+        return self.again(call.kwargs if call.changed else self.kwargs)
+
+    async def request_async(self, call: InferenceCall) -> Any:
+        """Send an asynchronous call."""
+        if call.changed:
+            return await self.again(call.kwargs)
+        return await self.plainly()
+
+    async def plainly(self) -> Any:
+        """Send what the agent gave: what was begun, or the same once more."""
+        first, self.first = self.first, None
+        return await (self.again(self.kwargs) if first is None else first)
+
+    def drop(self) -> None:
+        """Close what was begun and is not needed, so that nobody complains that it was never awaited."""
+        first, self.first = self.first, None
+        if isinstance(first, Coroutine):
+            first.close()
+
+
+def _managed(client: ModelClient, args: tuple[Any, ...], sending: _Sending) -> Any:
+    call = _begin(client, args, sending.kwargs)
+    return sending.again(sending.kwargs) if call is None else _made(client, call, sending)
 
 
 class _Deferred:
     """A call that is made when it is awaited; one that never is leaves the client's own request to complain."""
 
-    __slots__ = ("_args", "_client", "_kwargs", "_request")
+    __slots__ = ("_args", "_client", "_sending")
 
-    def __init__(
-        self, client: ModelClient, request: Awaitable[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self._client, self._request, self._args, self._kwargs = client, request, args, kwargs
+    def __init__(self, client: ModelClient, args: tuple[Any, ...], sending: _Sending) -> None:
+        self._client, self._args, self._sending = client, args, sending
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return _awaited(self._client, self._request, self._args, self._kwargs).__await__()
+        return _awaited(self._client, self._args, self._sending).__await__()
 
 
-def _begin(client: ModelClient, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelCall | None:
+def _begin(client: ModelClient, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ModelCall | None:
     try:
         request = client.request_of(args[0] if args else None, kwargs)
     except Exception as error:
@@ -146,36 +194,40 @@ def _begin(client: ModelClient, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return None if request is None else begin_model_call(request)
 
 
-def _made(client: ModelClient, call: ModelCall, request: Callable[[], Any]) -> Any:
+def _made(client: ModelClient, call: ModelCall, sending: _Sending) -> Any:
     call.enter()
     try:
-        result = request()
+        shown = intercepted(call, client.api, sending.function, sending.kwargs, client.reply_of)
+        result = sending.again(sending.kwargs) if shown is None else send(shown, sending.request)
     except BaseException as error:
         call.leave()
         call.end(None, error)
         raise
     call.leave()
-    _receive(client, call, result, _observed)
+    _receive(client, call, result, observed)
     return result
 
 
-async def _awaited(client: ModelClient, request: Awaitable[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    call = _begin(client, args, kwargs)
+async def _awaited(client: ModelClient, args: tuple[Any, ...], sending: _Sending) -> Any:
+    call = _begin(client, args, sending.kwargs)
     if call is None:
-        return await request
+        return await sending.plainly()
     call.enter()
     try:
-        result = await request
+        shown = intercepted(call, client.api, sending.function, sending.kwargs, client.reply_of)
+        result = await (sending.plainly() if shown is None else send_async(shown, sending.request_async))
     except BaseException as error:
         call.leave()
         call.end(None, error)
         raise
+    finally:
+        sending.drop()
     call.leave()
-    _receive(client, call, result, _observed_async)
+    _receive(client, call, result, observed_async)
     return result
 
 
-def _receive(client: ModelClient, call: ModelCall, result: Any, observed: Callable[[Any, _Feed], Any]) -> None:
+def _receive(client: ModelClient, call: ModelCall, result: Any, watch: Callable[[Any, Feed], Any]) -> None:
     """Take a result: a reply, a stream, or a raw response that holds one of them (and keeps what it parsed)."""
     try:
         if hasattr(result, "http_response") and hasattr(result, "parse"):
@@ -183,7 +235,7 @@ def _receive(client: ModelClient, call: ModelCall, result: Any, observed: Callab
         iterator = getattr(result, "_iterator", None)
         if iterator is not None:
             # The stream stays the client's own object.
-            result._iterator = observed(iterator, _Feed(client, call))  # noqa: SLF001
+            result._iterator = watch(iterator, Feed(client.name, client.stream(), call))  # noqa: SLF001
             return
         call.end(client.reply_of(result))
     except Exception as error:
@@ -205,76 +257,3 @@ def _parsed(response: Any) -> Any:
         return done.value
     parsed.close()
     return None
-
-
-def _observed(iterator: Iterator[Any], feed: _Feed) -> Iterator[Any]:
-    try:
-        for event in iterator:
-            feed.take(event)
-            yield event
-    except GeneratorExit:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            close()
-        feed.end(None, complete=False)
-        raise
-    except BaseException as error:
-        feed.end(error, complete=False)
-        raise
-    feed.end(None, complete=True)
-
-
-async def _observed_async(iterator: AsyncIterator[Any], feed: _Feed) -> AsyncIterator[Any]:
-    try:
-        async for event in iterator:
-            feed.take(event)
-            yield event
-    except GeneratorExit:
-        aclose = getattr(iterator, "aclose", None)
-        feed.end(None, complete=False)
-        if aclose is not None:
-            await aclose()
-        raise
-    except BaseException as error:
-        feed.end(error, complete=False)
-        raise
-    feed.end(None, complete=True)
-
-
-class _Feed:
-    """A stream as it is read: every event is looked at, and a fault ends the looking, not the stream."""
-
-    __slots__ = ("_call", "_last_ns", "_name", "_stream")
-
-    def __init__(self, client: ModelClient, call: ModelCall) -> None:
-        self._name = client.name
-        self._call = call
-        self._stream: StreamedReply | None = client.stream()
-        self._last_ns: int | None = None
-
-    def take(self, event: object) -> None:
-        """Look at one event; never raises."""
-        stream = self._stream
-        if stream is None:
-            return
-        try:
-            self._last_ns = now = time.time_ns()
-            if stream.add(event, now):
-                self._call.hand_on(stream.requests())
-        except Exception as error:
-            fault(f"{self._name} stream", error)
-            self._stream = None
-
-    def end(self, error: BaseException | None, *, complete: bool) -> None:
-        """Take the reply as far as it came; one that was not read to its end ended with its last event."""
-        reply: ModelReply | None = None
-        try:
-            if self._stream is not None:
-                reply = self._stream.reply()
-        except Exception as own:
-            fault(f"{self._name} stream", own)
-        self._call.end(reply, error, None if complete or error is not None else self._last_ns)
-
-    def __del__(self) -> None:
-        # A stream that nobody ever read was thrown away: its generator never ran, and so never ends the call.
-        self._call.end(None)

@@ -13,7 +13,7 @@ MODULES = (
     "openai.resources.chat.completions.completions",
     "openai.resources.beta.chat.completions",
 )
-_CLIENT = ModelClient("openai", request_of, reply_of, ChatStream)
+_CLIENT = ModelClient("openai", request_of, reply_of, ChatStream, "openai.chat")
 _SYNC, _ASYNC = around_call(_CLIENT), around_async_call(_CLIENT)
 _METHODS = {
     "Completions": {"create": _SYNC, "parse": _SYNC},

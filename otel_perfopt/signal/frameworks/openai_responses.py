@@ -8,7 +8,7 @@ from otel_perfopt.signal.frameworks.openai_responses_reply import ResponseEvents
 from otel_perfopt.signal.frameworks.openai_responses_request import response_request
 
 MODULES = ("openai.resources.responses.responses",)
-_CLIENT = ModelClient("openai responses", response_request, response_reply, ResponseEvents)
+_CLIENT = ModelClient("openai responses", response_request, response_reply, ResponseEvents, "openai.responses")
 _SYNC, _ASYNC = around_call(_CLIENT), around_async_call(_CLIENT)
 # `stream` makes its request through `create`; `retrieve` makes no call of a model.
 _METHODS = {
