@@ -55,3 +55,15 @@ class PublishError(PerfoptError):
 
 class NoTelemetryError(PerfoptError):
     """There is nothing to read at the given place."""
+
+
+class FanOutError(PerfoptError):
+    """Work cannot be shared out: the backend is unknown or its package is not installed."""
+
+
+class StoreError(PerfoptError):
+    """A telemetry store cannot be opened, read or written."""
+
+
+class StoreBusyError(StoreError):
+    """Another process has the embedded store open; the message names it and the ways out."""

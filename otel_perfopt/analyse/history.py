@@ -70,8 +70,106 @@ class ChangePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a series is expected to do next, one entry a bin of `step_s` seconds from `start_ns`.
+
+    `method` did best in `trials` forecasts of the past; `error` is its mean absolute error there, in
+    the series' unit, and `to_naive` that error over seasonal-naive's (1 = the same, which is then the
+    method). Each interval from `low` to `high` is to hold `level` of the values; `coverage` is the
+    share that intervals from earlier trials held of later ones (None: too few trials to tell).
+    """
+
+    method: str
+    start_ns: int
+    step_s: float
+    expected: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    level: float
+    coverage: float | None
+    error: float
+    to_naive: float
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComingWindow:
+    """A high or low of a rhythm that is to come (or has begun): `kind` is `peak` or `trough`.
+
+    `relative` is how far the window's mean lies above (below: negative) the typical level, with the
+    interval that the next such window is to fall into; `expected` is that mean in the series' unit.
+    """
+
+    kind: str
+    start_ns: int
+    end_ns: int
+    expected: float
+    typical: float
+    relative: Interval
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualAlarm:
+    """A stretch of bins that neither rhythm nor noise explain: what was observed at its most surprising bin.
+
+    `expected` is what the bins before led to expect there; `surprise` is minus the decimal logarithm
+    of how likely noise alone is to get so far.
+    """
+
+    start_ns: int
+    end_ns: int
+    observed: float
+    expected: float
+    surprise: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCorrelation:
+    """How one series follows the load once rhythm and shifts are left out of both.
+
+    `correlation` is of ranks, at the lag where it is strongest: the series follows `lag_bins` bins
+    after the load. `relative` is how much of its median the series moves when the load is one
+    standard deviation higher; `p_value` is over all lags and series of the report together.
+    """
+
+    series: str
+    metric: str
+    lag_bins: int
+    lag_s: float
+    correlation: Interval
+    relative: Interval | None
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """A series that shifted when something about the runs changed: `dimension` (release, model, prompt, policy).
+
+    `before` and `after` are the values that most runs had either side of `time_ns`; `shift` is in the
+    series' unit with its interval, `relative` the same as a share of the level before. `also` names
+    other things that changed in the same hours, which are then as likely the cause.
+    """
+
+    series: str
+    metric: str
+    dimension: str
+    before: str
+    after: str
+    time_ns: int
+    shift: Interval
+    relative: Interval | None
+    p_value: float
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """One series and what was found in it; each part says so itself where there is not enough history."""
+    """One series and what was found in it; each part says so itself where there is not enough history.
+
+    `coming` are the windows of its rhythm that the forecast shows, in order of time; `alarms` are
+    those of the whole history, each judged by what was known before it.
+    """
 
     name: str
     unit: str
@@ -79,3 +177,6 @@ class History:
     season: Season | NotEnoughHistory
     trend: Trend | NotEnoughHistory
     change_points: tuple[ChangePoint, ...] | NotEnoughHistory
+    forecast: Forecast | NotEnoughHistory | None = None
+    coming: tuple[ComingWindow, ...] = ()
+    alarms: tuple[ResidualAlarm, ...] | NotEnoughHistory = ()
