@@ -124,13 +124,24 @@ def contrast(
 
 
 def _stratum_contrast(treatment: Moments, baseline: Moments, scale: Scale) -> tuple[float, float] | None:
-    ours, theirs = treatment.variance / treatment.count, baseline.variance / baseline.count
     if scale is not Scale.RATIO:
-        return treatment.mean - baseline.mean, ours + theirs
-    if treatment.mean <= 0.0 or baseline.mean <= 0.0:
+        spread = treatment.variance / treatment.count + baseline.variance / baseline.count
+        return treatment.mean - baseline.mean, spread
+    if treatment.mean <= 0.0 and baseline.mean <= 0.0:
         return None
-    estimate = math.log(treatment.mean / baseline.mean)
-    return estimate, ours / treatment.mean**2 + theirs / baseline.mean**2
+    (mean_t, spread_t), (mean_c, spread_c) = _relative(treatment, baseline), _relative(baseline, treatment)
+    return math.log(mean_t / mean_c), spread_t + spread_c
+
+
+def _relative(arm: Moments, other: Moments) -> tuple[float, float]:
+    """Return an arm's mean and that mean's relative variance.
+
+    An arm in which everything is zero stands as one with half an event, as large as the other arm's are
+    and as uncertain as half an event is: else the worst a score can be would be no evidence at all.
+    """
+    if arm.mean <= 0.0:
+        return other.squares / other.total / (2 * arm.count), 2.0
+    return arm.mean, arm.variance / arm.count / arm.mean**2
 
 
 def radius(variance: float, units: float, alpha: float, target_units: float = TARGET_UNITS) -> float:

@@ -178,6 +178,15 @@ def test_more_is_better_for_satisfaction():
     assert compare(DECISION, guard, rated(0.6), 600 * S).metrics[1].held
 
 
+def test_a_score_of_nothing_but_zeros_is_harm():
+    """Where treatment earns zero throughout there is no ratio to take, and still it is worse; a rare score is not."""
+    plan = ComparisonPlan(Goal("tokens"), (Guardrail("satisfaction", max_relative=0.2),))
+    hated = [unit(index, satisfaction=float(index % 2)) for index in range(300)]
+    assert compare(DECISION, plan, hated, 300 * S).conclusion is Conclusion.WORSE
+    rare = [unit(index, satisfaction=float(index in {11, 101})) for index in range(300)]
+    assert compare(DECISION, plan, rare, 300 * S).conclusion is Conclusion.WAITING
+
+
 def test_p95_is_frozen_before_it_is_counted_against():
     """The first baseline units set the p95 and are not counted; a much slower tail is then harm."""
     rng = random.Random(6)

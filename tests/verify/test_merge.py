@@ -118,13 +118,7 @@ def test_processes_merge_over_a_pipe():
 
 
 def _observed_elsewhere(work):
-    from otel_perfopt.verify.comparison import Comparison as Anew
-
-    units, opening = work
-    comparison = Anew(DECISION, PLAN, opening)
-    for unit in units:
-        comparison.observe(unit)
-    return pickle.dumps(comparison)
+    return pickle.dumps(observed(*work))
 
 
 def test_the_state_is_a_few_numbers():

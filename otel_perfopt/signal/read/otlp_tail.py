@@ -10,6 +10,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from otel_perfopt.conventions import GEN_AI_EVALUATION_RESULT_EVENT
 from otel_perfopt.signal.read.json_lines import objects_of
 from otel_perfopt.signal.read.otlp_file import RECORD_START
 from otel_perfopt.signal.read.otlp_line import spans_of
@@ -34,8 +35,9 @@ class OtlpTail:
 
     A trace is complete `grace_s` after its root span was read, since spans of calls that nobody
     waited for may end after the command, or at once when that root ended `settled_s` ago; without a
-    root, after `patience_s`. What comes later is counted as `late_span`. Open traces are bounded: the
-    oldest are given up as they are.
+    root, after `patience_s`. What comes later is counted as `late_span`, but for judgements, which people
+    give when they have read the answer: those are kept for `take_judgements`. Open traces are bounded:
+    the oldest are given up as they are.
     """
 
     def __init__(
@@ -49,7 +51,13 @@ class OtlpTail:
         self._lines: dict[Path, int] = {}
         self._open: OrderedDict[str, _OpenTrace] = OrderedDict()
         self._done: OrderedDict[str, None] = OrderedDict()
+        self._judgements: list[SpanRecord] = []
         self.tally = ReadTally()
+
+    def take_judgements(self) -> tuple[SpanRecord, ...]:
+        """Return the spans with an evaluation that came after their trace was done, each once."""
+        taken, self._judgements = tuple(self._judgements), []
+        return taken
 
     def read(self, now_ns: int) -> Iterator[tuple[SpanRecord, ...]]:
         """Read what was appended, in pieces, and yield the traces that are complete at `now_ns`."""
@@ -124,6 +132,10 @@ class OtlpTail:
     def _take(self, span: SpanRecord, now_ns: int) -> None:
         self.tally.spans += 1
         if span.trace_id in self._done:
+            if any(event.name == GEN_AI_EVALUATION_RESULT_EVENT for event in span.events):
+                self._judgements.append(span)
+                del self._judgements[:-_MOST_OPEN]
+                return
             self.tally.report(ReadProblem(span.location, 0, "late_span", f"span {span.name} of a trace that was done"))
             return
         trace = self._open.setdefault(span.trace_id, _OpenTrace(now_ns))
