@@ -34,6 +34,12 @@ METRICS: Mapping[str, MetricWord] = {
     "completion": MetricWord(higher_is_better=True),
     "satisfaction": MetricWord(higher_is_better=True),
     "quality": MetricWord(higher_is_better=True),
+    "relevance": MetricWord(higher_is_better=True),
+    "accuracy": MetricWord(higher_is_better=True),
+    "completeness": MetricWord(higher_is_better=True),
+    "clarity": MetricWord(higher_is_better=True),
+    "latency_spread": MetricWord(),
+    "memory": MetricWord(),
 }
 _HOLDBACK = 0.05
 _ROUNDING = 1e-9
