@@ -28,7 +28,7 @@ def converse(conversation):
 
 def main():
     fresh = {f"c{number}": converse(f"c{number}") for number in range(int(sys.argv[1]))}
-    print("answered", flush=True)
+    print("answered", flush=True)  # noqa: T201 - the test waits for it
     sys.stdin.readline()
     for conversation, was_fresh in fresh.items():
         # People dislike prices that are not fresh, and say so with a thumb down.
