@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otel_perfopt import conventions as c
 
@@ -12,8 +12,7 @@ MAX_STEPS: Final = 4096
 MAX_RUNS: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class MeterStep:
+class MeterStep(NamedTuple):
     """A tool or model call: Unix ns, what it is, and for a tool the model call that asked for it."""
 
     start_ns: int
@@ -51,6 +50,13 @@ class RunTotals:
             self.repeats += 1
             if before == result and step.effects == "read":
                 self.wasted_s += (step.end_ns - step.start_ns) / 1e9
+
+    def sent(self, cost_usd: float | None, tokens: float | None, resent: object) -> None:
+        """Count a model call: what it cost, its input tokens, and how many of them had been sent before."""
+        self.cost_usd += cost_usd or 0.0
+        if isinstance(resent, (int, float)):
+            self.input_tokens += int(tokens or 0)
+            self.resent_tokens += int(resent)
 
     def resent_share(self) -> float | None:
         """Return the part of input tokens that had been sent before, or None where nobody counted."""

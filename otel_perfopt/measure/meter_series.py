@@ -33,25 +33,31 @@ class MeterSeries:
         self._histograms: dict[Name, dict[Labels, ExponentialCounts]] = {}
         self._sums: dict[Name, dict[Labels, list[float]]] = {}
 
+    def histogram(self, name: Name, labels: Labels) -> ExponentialCounts:
+        """Return where a distribution is counted, for whoever counts many values of it."""
+        try:
+            return self._histograms[name][labels]
+        except KeyError:
+            return self._series(self._histograms, name, labels, ExponentialCounts)
+
+    def total(self, name: Name, labels: Labels) -> list[float]:
+        """Return where a sum is kept, the only item of a list."""
+        try:
+            return self._sums[name][labels]
+        except KeyError:
+            return self._series(self._sums, name, labels, lambda: [0.0])
+
     def record(self, name: Name, labels: Labels, value: float, span: Sampled | None = None) -> None:
         """Count a value of a distribution, of a span that can be looked up."""
-        try:
-            counts = self._histograms[name][labels]
-        except KeyError:
-            counts = self._series(self._histograms, name, labels, ExponentialCounts)
-        counts.add(value, span)
+        self.histogram(name, labels).add(value, span)
 
     def add(self, name: Name, labels: Labels, value: float) -> None:
         """Add to a sum."""
-        try:
-            total = self._sums[name][labels]
-        except KeyError:
-            total = self._series(self._sums, name, labels, lambda: [0.0])
-        total[0] += value
+        self.total(name, labels)[0] += value
 
     def set_total(self, name: Name, labels: Labels, value: float) -> None:
         """Set a sum that is counted elsewhere."""
-        self._series(self._sums, name, labels, lambda: [0.0])[0] = value
+        self.total(name, labels)[0] = value
 
     def metrics(self, start_ns: int, now_ns: int, previous: MeterState | None) -> list[Metric]:
         """Return everything as metrics: since `start_ns`, or since the `previous` state, which is brought up to date."""

@@ -37,13 +37,19 @@ class PriceBand:
 
     def cost_usd(self, tokens: TokenUsage) -> float | None:
         """Return what a call of this usage costs; None when usage or price is not known."""
-        read, written = tokens.cache_read or 0, tokens.cache_write or 0
-        if tokens.input is None or (tokens.output is None and self.output) or (read and self.cache_read is None):
+        return self.cost_of(tokens.input, tokens.output, tokens.cache_read, tokens.cache_write)
+
+    def cost_of(
+        self, sent: float | None, received: float | None, read: float | None, written: float | None
+    ) -> float | None:
+        """Return the same of numbers of tokens: input, output, and of the input those read from and written to a cache."""
+        read, written = read or 0, written or 0
+        if sent is None or (received is None and self.output) or (read and self.cache_read is None):
             return None
-        fresh = max(0, tokens.input - read - written)
+        fresh = max(0, sent - read - written)
         write_price = self.input if self.cache_write is None else self.cache_write
         cost = fresh * self.input + read * (self.cache_read or 0.0) + written * write_price
-        return (cost + (tokens.output or 0) * self.output) / _PER_TOKENS
+        return (cost + (received or 0) * self.output) / _PER_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +102,13 @@ class PriceTable:
 
     def band(self, model: str, input_tokens: int) -> PriceBand | None:
         """Return the prices of one call; None for a model, or a length of prompt, that the table does not know."""
+        return next((band for band in self.bands(model) if input_tokens <= band.up_to_input_tokens), None)
+
+    def bands(self, model: str) -> tuple[PriceBand, ...]:
+        """Return a model's prices, in bands of prompt length; none for one that the table does not know."""
         name = model.lower()
         short = _SUFFIX.sub("", _PREFIX.sub("", name))
-        bands = self.models.get(name) or self.models.get(short) or ()
-        return next((band for band in bands if input_tokens <= band.up_to_input_tokens), None)
+        return self.models.get(name) or self.models.get(short) or ()
 
     def cost_usd(self, model: str, tokens: TokenUsage) -> float | None:
         """Return what a call costs; None when its price or usage is not known."""

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from time import (
@@ -15,19 +16,20 @@ from time import (
     sleep,
     thread_time_ns,
 )  # as they are now: a host's test may replace the module's
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from opentelemetry.trace import Span
 
+from otel_perfopt.signal.calls import RunContext
+from otel_perfopt.signal.emit.ended_span import EndedSpan, Facts
 from otel_perfopt.signal.emit.faults import fault
-
-if TYPE_CHECKING:  # marking functions must not load the SDK
-    from opentelemetry.sdk.trace import ReadableSpan
 
 QUEUE_LIMIT: Final = 8192
 LARGE_LIMIT: Final = 64
 LINGER_S: Final = 0.05
 TURN_NS: Final = 200_000
+_TURN_ITEMS: Final = 8
+_TO_END: Final = 4  # fields of what is still to be ended; what has ended has more
 
 # Sets what is costly to find out on a span that is about to end.
 Describe = Callable[[Span], None]
@@ -40,8 +42,8 @@ class SpanObserver(Protocol):
         """One of our spans is about to end and can still be given attributes."""
         ...
 
-    def ended(self, span: ReadableSpan, run_span_id: int) -> None:
-        """A span of any instrumentation has ended, in the run whose command has that span id (0: not known)."""
+    def ended(self, span: EndedSpan) -> None:
+        """A span of any instrumentation has ended."""
         ...
 
 
@@ -53,6 +55,9 @@ class Finisher:
     and lets others go first every 0.2 ms; with an
     eighth of the queue full it does neither. A forked child begins with an empty queue: what the
     parent had in it is the parent's.
+
+    Whoever gives a span takes no lock (a signal handler could find it held): a deque takes it, and the
+    thread is woken only where it sleeps.
     """
 
     def __init__(self, limit: int = QUEUE_LIMIT, linger_s: float = LINGER_S) -> None:
@@ -76,12 +81,14 @@ class Finisher:
     def after_fork(self) -> None:
         """Begin anew, without a thread."""
         self._ending_on = 0
-        self._ending_run = 0
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._ending_run: RunContext | None = None
+        self._queue: deque[Any] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._asleep = True
+        self._hurried = False
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._working = threading.RLock()
-        self._hurry = threading.Event()
         # Taking from and giving to a deque is atomic: no lock that a signal handler could find held.
         self._large: deque[None] = deque([None] * LARGE_LIMIT)
 
@@ -89,11 +96,12 @@ class Finisher:
         """Tell whether a span would be taken now."""
         if self._thread is None and not self._start():
             return False
-        waiting = self._queue.qsize()
+        waiting = len(self._queue)
         if waiting < self._busy:
             return True
-        if not self._hurry.is_set():
-            self._hurry.set()
+        if not self._hurried:
+            self._hurried = True
+            self._ring()
         return waiting < self._limit
 
     def reserve_large(self) -> bool:
@@ -108,25 +116,28 @@ class Finisher:
         """Give a place back."""
         self._large.append(None)
 
-    def end(self, span: Span, end_ns: int, describe: Describe | None = None, run_span_id: int = 0) -> bool:
+    def end(self, span: Span, end_ns: int, describe: Describe | None = None, run: RunContext | None = None) -> bool:
         """End `span` as of `end_ns` soon, after `describe`; False when there is no room, and nothing was done."""
         if not self.has_room():
             return False
-        self._queue.put((span, end_ns, describe, run_span_id))
+        self._queue.append((span, end_ns, describe, run))
+        if self._asleep:
+            self._ring()
         return True
 
-    def ended(self, span: ReadableSpan, run_span_id: int) -> None:
+    def ended(self, facts: Facts) -> None:
         """Have a span counted that has ended already; what finds no room is dropped."""
-        observer = self.observer
-        if observer is None:
-            return
         if self._ending_on and get_ident() == self._ending_on:
             # One of our own, which this very thread is ending.
-            observer.ended(span, self._ending_run or run_span_id)
-        elif self.has_room():
-            self._queue.put((span, run_span_id))
-        else:
+            self._count(facts)
+            return
+        queue = self._queue
+        if len(queue) >= self._busy and not self.has_room():
             self.dropped += 1
+            return
+        queue.append(facts)
+        if self._asleep:
+            self._ring()
 
     def flush(self, limit_s: float) -> bool:
         """Have everything given until now ended, in bounded time; False when that did not happen."""
@@ -136,8 +147,9 @@ class Finisher:
         if thread is None or not thread.is_alive():
             return self._drain_here(limit_s)
         mark = threading.Event()
-        self._queue.put(mark)
-        self._hurry.set()
+        self._queue.append(mark)
+        self._hurried = True
+        self._ring()
         return mark.wait(limit_s)
 
     def stop(self, limit_s: float) -> None:
@@ -145,16 +157,26 @@ class Finisher:
         self.flush(limit_s)
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._queue.put(None)
-            self._hurry.set()
+            self._queue.append(None)
+            self._hurried = True
+            self._ring()
             thread.join(limit_s)
+
+    def _ring(self) -> None:
+        """Wake the thread, which is started if there is none; one ring too many is no harm."""
+        self._asleep = False
+        self._bell.put(None)
+        if self._thread is None:
+            self._start()
 
     def _start(self) -> bool:
         if not self._starting.acquire(blocking=False):
             return True  # another thread is at it
         try:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, args=(self._queue,), name="otel-perfopt-spans", daemon=True)
+                thread = threading.Thread(
+                    target=self._run, args=(self._queue, self._bell), name="otel-perfopt-spans", daemon=True
+                )
                 thread.start()
                 self._thread = thread
         except RuntimeError as error:  # the interpreter is going down
@@ -164,28 +186,39 @@ class Finisher:
             self._starting.release()
         return True
 
-    def _run(self, queue: SimpleQueue[Any]) -> None:
-        while True:
-            item = queue.get()
-            if item is not None and not isinstance(item, threading.Event):
-                self._hurry.wait(self._linger_s)
-            self._hurry.clear()
+    def _run(self, queue: deque[Any], bell: SimpleQueue[None]) -> None:
+        working = True
+        while working:
+            self._asleep = True
+            if not queue:
+                bell.get()
+            self._asleep = False
+            if queue and not self._hurried:
+                _wait(bell, self._linger_s)
+            self._hurried = False
             with self._working:
-                began_ns, cpu_ns = perf_counter_ns(), thread_time_ns()
-                while item is not None:
-                    self._work(item)
-                    if perf_counter_ns() - began_ns > TURN_NS and queue.qsize() < self._busy:
-                        # Whoever waits for the interpreter goes first, and so never waits much longer.
-                        sleep(0)
-                        began_ns = perf_counter_ns()
-                    try:
-                        item = queue.get_nowait()
-                    except Empty:
-                        break
-                else:
-                    return
+                cpu_ns = thread_time_ns()
+                working = self._work_off(queue)
                 _call(self.after_batch)
                 self.spent_ns += thread_time_ns() - cpu_ns
+        self._asleep = True  # whoever comes later starts another
+
+    def _work_off(self, queue: deque[Any]) -> bool:
+        """Do all there is to do; False when that ends the thread."""
+        began_ns, done = perf_counter_ns(), 0
+        while True:
+            try:
+                item = queue.popleft()
+            except IndexError:
+                return True
+            if item is None:
+                return False
+            self._work(item)
+            done += 1
+            if not done % _TURN_ITEMS and perf_counter_ns() - began_ns > TURN_NS and len(queue) < self._busy:
+                # Whoever waits for the interpreter goes first, and so never waits much longer.
+                sleep(0)
+                began_ns = perf_counter_ns()
 
     def _drain_here(self, limit_s: float) -> bool:
         deadline = monotonic() + limit_s
@@ -194,8 +227,8 @@ class Finisher:
         try:
             while monotonic() < deadline:
                 try:
-                    item = self._queue.get_nowait()
-                except Empty:
+                    item = self._queue.popleft()
+                except IndexError:
                     _call(self.on_flush)
                     return True
                 if item is not None:
@@ -205,20 +238,24 @@ class Finisher:
         return False
 
     def _work(self, item: Any) -> None:
-        if isinstance(item, threading.Event):
-            _call(self.on_flush)
-            item.set()
-            return
         try:
-            if len(item) == 2:
-                if self.observer is not None:
-                    self.observer.ended(*item)
-            else:
+            if isinstance(item, threading.Event):
+                _call(self.on_flush)
+                item.set()
+            elif len(item) == _TO_END:
                 self._end(*item)
+            else:
+                self._count(item)
         except Exception as error:
             fault("span thread", error)
 
-    def _end(self, span: Span, end_ns: int, describe: Describe | None, run_span_id: int) -> None:
+    def _count(self, facts: Facts) -> None:
+        observer = self.observer
+        if observer is not None:
+            span = tuple.__new__(EndedSpan, facts)  # a third of what the class itself takes
+            observer.ended(span._replace(run=self._ending_run) if self._ending_on else span)
+
+    def _end(self, span: Span, end_ns: int, describe: Describe | None, run: RunContext | None) -> None:
         try:
             if describe is not None:
                 describe(span)
@@ -226,11 +263,16 @@ class Finisher:
                 self.observer.ending(span, end_ns)
         except Exception as error:
             fault("span description", error)
-        self._ending_on, self._ending_run = get_ident(), run_span_id
+        self._ending_on, self._ending_run = get_ident(), run
         try:
             span.end(end_ns)
         finally:
-            self._ending_on = 0
+            self._ending_on, self._ending_run = 0, None
+
+
+def _wait(bell: SimpleQueue[None], limit_s: float) -> None:
+    with suppress(Empty):
+        bell.get(timeout=limit_s)
 
 
 def _call(work: Callable[[], None] | None) -> None:

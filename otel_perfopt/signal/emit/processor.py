@@ -10,10 +10,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.dialect_table import OPERATION_NAMES
+from otel_perfopt.signal.emit.ended_span import facts_of
 from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.finisher import Finisher
-from otel_perfopt.signal.emit.model_calls import foreign_span_started
-from otel_perfopt.signal.emit.runs import current_run
+from otel_perfopt.signal.emit.model_calls import foreign_span_started, model_call_here
+from otel_perfopt.signal.emit.runs import run_here
 
 # A span without any of these is no step of an agent, whoever made it.
 TELLING = frozenset((*OPERATION_NAMES, c.STEP_KIND, c.MODULE_NAME, "llm.request.type"))
@@ -46,16 +47,14 @@ class PerfoptSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
         """Set the conversation on a span that does not say it."""
         try:
-            if not self.active:
-                return
-            if self._beside is not None and self._beside._span_processors is not self._seen:  # noqa: SLF001
+            beside = self._beside
+            if beside is not None and beside._span_processors is not self._seen:  # noqa: SLF001
                 self._look_beside()
-            foreign_span_started(span)
-            run = current_run()
-            if run is not None and run.conversation_id:
-                attributes = span.attributes
-                if not attributes or c.GEN_AI_CONVERSATION_ID not in attributes:
-                    span.set_attribute(c.GEN_AI_CONVERSATION_ID, run.conversation_id)
+            if model_call_here() is not None:
+                foreign_span_started(span)
+            run = run_here()
+            if run is not None and run.open and run.conversation_id and self.active:
+                _name_conversation(span, run.conversation_id)
         except Exception as error:
             fault("processor start", error)
 
@@ -65,12 +64,15 @@ class PerfoptSpanProcessor(SpanProcessor):
         if finisher is None or finisher.observer is None or not self.active:
             return
         try:
+            try:
+                attributes = span._attributes._dict  # type: ignore[union-attr]  # noqa: SLF001 - ten times as cheap
+            except AttributeError:
+                attributes = span.attributes or {}
             # Most spans of a process are no agent's: they are left here, at the cost of a look.
-            attributes = getattr(span._attributes, "_dict", None) or span.attributes  # noqa: SLF001 - ten times as cheap
-            if (not attributes or TELLING.isdisjoint(attributes)) and span.name != c.GEN_AI_EVALUATION_RESULT_EVENT:
+            if TELLING.isdisjoint(attributes) and span.name != c.GEN_AI_EVALUATION_RESULT_EVENT:
                 return
-            run = current_run()
-            finisher.ended(span, 0 if run is None else run.span.get_span_context().span_id)
+            run = run_here()
+            finisher.ended(facts_of(span, run if run is not None and run.open else None))
         except Exception as error:
             fault("processor end", error)
 
@@ -88,3 +90,17 @@ class PerfoptSpanProcessor(SpanProcessor):
         except Exception as error:
             fault("processor flush", error)
             return False
+
+
+def _name_conversation(span: Span, conversation_id: str) -> None:
+    kept: Any = span._attributes  # noqa: SLF001 - nobody else has the span yet: no lock, and no check of a text
+    inner = getattr(kept, "_dict", None)
+    if (
+        type(inner) is dict
+        and type(conversation_id) is str
+        and kept.max_value_len is None
+        and (kept.maxlen is None or len(inner) < kept.maxlen)
+    ):
+        inner.setdefault(c.GEN_AI_CONVERSATION_ID, conversation_id)
+    elif c.GEN_AI_CONVERSATION_ID not in (span.attributes or ()):
+        span.set_attribute(c.GEN_AI_CONVERSATION_ID, conversation_id)

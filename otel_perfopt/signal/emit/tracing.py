@@ -136,11 +136,8 @@ def end_span(
         if error is not None and recording:
             _record(span, error)
         late = finisher()
-        if recording and late is not None:
-            run = current_run()
-            identity = 0 if run is None else run.span.get_span_context().span_id
-            if late.end(span, end_ns or time.time_ns(), describe, identity):
-                return
+        if recording and late is not None and late.end(span, end_ns or time.time_ns(), describe, current_run()):
+            return
         if recording and describe is not None:
             describe(span)
         span.end(end_ns)
