@@ -20,6 +20,7 @@ COMMANDS = {
     "loop": ("otel_perfopt.cli.loop", "Compare, promote and roll back what is in force, until stopped."),
     "propose": ("otel_perfopt.cli.propose", "Write proposed policies for what the telemetry shows."),
     "check": ("otel_perfopt.cli.check", "Check policy files: schema, boundary, where they stand."),
+    "rules": ("otel_perfopt.cli.rules", "Write Prometheus alert and recording rules for policies."),
     "status": ("otel_perfopt.cli.status", "Show every policy: state, verdict, what it waits for."),
     "approve": ("otel_perfopt.cli.decide", "Approve a policy's next gate."),
     "reject": ("otel_perfopt.cli.decide", "Reject a proposed policy."),
