@@ -1,0 +1,93 @@
+"""A running gateway with Jaeger and Prometheus behind it, and the example agent's telemetry sent through all three."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from collector.backends import Collector, Jaeger, Prometheus
+from collector.program import ROOT, running
+
+EXAMPLES = ROOT / "examples"
+SERVICE = "support-agent"
+
+
+@dataclass(frozen=True)
+class Stack:
+    gateway: Collector
+    jaeger: Jaeger
+    prometheus: Prometheus
+
+
+@dataclass(frozen=True)
+class SentRuns:
+    """What the example agent's process printed, and when it ran (Unix seconds)."""
+
+    outcomes: Path
+    started: float
+    ended: float
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """Run Jaeger, a gateway that sends to it, and a Prometheus that asks the gateway."""
+    folder = tmp_path_factory.mktemp("stack")
+    jaeger = Jaeger(folder / "jaeger")
+    gateway = Collector(
+        "gateway",
+        folder / "gateway",
+        {"COLLECTOR_JAEGER": jaeger.otlp, "COLLECTOR_SPAN_METRICS_EVERY": "1s"},
+    )
+    prometheus = Prometheus(folder / "prometheus", gateway)
+    with running(jaeger.program), running(gateway.program), running(prometheus.program):
+        yield Stack(gateway, jaeger, prometheus)
+
+
+@pytest.fixture(scope="session")
+def sent(stack, tmp_path_factory):
+    """Run the example agent as a user would, with OTLP to the gateway; a few conversations."""
+    folder = tmp_path_factory.mktemp("agent")
+    started = time.time()
+    outcomes = run_example(folder, stack.gateway)
+    return SentRuns(outcomes, started, time.time())
+
+
+def run_example(folder: Path, gateway: Collector) -> Path:
+    """Run the example under `opentelemetry-instrument`, exporting to the Collector; return its outcomes."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        from support.launch import running_backends
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    outcomes = folder / "outcomes.jsonl"
+    with running_backends(folder / "backends", back_office=False) as backends:
+        environment = {
+            **os.environ,
+            **backends,
+            "OTEL_SERVICE_NAME": SERVICE,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": gateway.http,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_LOGS_EXPORTER": "otlp",
+            "PERFOPT_HOME": str(folder / "home"),
+            "PERFOPT_EFFECTS": "get_*=read,search_docs=read,list_*=read,shipping_status=read,inventory=read",
+        }
+        instrument = Path(sys.executable).with_name("opentelemetry-instrument")
+        arguments = ["--conversations", "4", "--concurrency", "2", "--pause", "0.2", "--out", str(outcomes)]
+        done = subprocess.run(
+            [instrument, sys.executable, "-m", "support", *arguments],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return outcomes
