@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from otel_perfopt.act.effort_routing import EffortRouting
 from otel_perfopt.act.middleware import InferenceMiddleware, Rewriter
+from otel_perfopt.act.model_routing import ModelRouting
+from otel_perfopt.act.prompt_cache import PromptCache
+from otel_perfopt.act.prompt_tidy import PromptTidy
+from otel_perfopt.act.response_cache import ResponseCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +22,7 @@ class InferenceOptimizations:
 
 def inference_optimizations() -> InferenceOptimizations:
     """Return new optimizations: one set a process."""
-    return InferenceOptimizations(rewriters=(EffortRouting(),), middlewares=())
+    return InferenceOptimizations(
+        rewriters=(ModelRouting(), EffortRouting(), PromptTidy(), PromptCache()),
+        middlewares=(ResponseCache(),),
+    )

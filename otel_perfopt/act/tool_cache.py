@@ -20,8 +20,9 @@ from otel_perfopt.act.result_store import Entry, ResultStore
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Plan, Rule
 from otel_perfopt.act.single_flight import FlightBoard
+from otel_perfopt.act.tenancy import tenant_of
 from otel_perfopt.act.write_journal import WriteJournal
-from otel_perfopt.signal.calls import RunContext, ToolCall
+from otel_perfopt.signal.calls import ToolCall
 
 NAME: Final = "tool_cache"
 
@@ -90,7 +91,7 @@ class ToolCache:
     def key(self, use: Use, call: ToolCall) -> Hashable | None:
         """Return the cache key of a call, or None for one that cannot be shared with anybody."""
         parameters = _parameters(use.rule)
-        tenant = _tenant(parameters.scope, call.run)
+        tenant = tenant_of(parameters.scope, call.run)
         if tenant is None:
             return None
         arguments = call_key(call.function, call.args, call.kwargs)
@@ -227,20 +228,6 @@ def _parameters(rule: Rule) -> ToolCacheParameters:
     parameters = rule.parameters
     assert isinstance(parameters, ToolCacheParameters)
     return parameters
-
-
-def _tenant(scope: str, run: RunContext | None) -> Hashable | None:
-    """Return who may share a result; a run without the id of its scope shares with nobody but itself."""
-    if scope == "process":
-        return scope
-    if run is None:
-        return None
-    if run.user_id and scope in ("user", "tenant"):
-        return "user", run.user_id
-    if run.conversation_id and scope in ("conversation", "tenant"):
-        return "conversation", run.conversation_id, run.user_id
-    trace_id = run.span.get_span_context().trace_id
-    return ("trace", trace_id) if trace_id else None
 
 
 def _same(kept: object, result: object) -> bool:

@@ -7,17 +7,36 @@ from typing import Annotated
 
 from pydantic import Field
 
-from otel_perfopt.decide.optimizations import effort_routing, parallel_tools, tool_cache
+from otel_perfopt.decide.optimizations import (
+    effort_routing,
+    model_routing,
+    parallel_tools,
+    prompt_cache,
+    prompt_tidy,
+    response_cache,
+    tool_cache,
+)
 from otel_perfopt.decide.optimizations.effort_routing import EffortRouting
 from otel_perfopt.decide.optimizations.kind import OptimizationType
+from otel_perfopt.decide.optimizations.model_routing import ModelRouting
 from otel_perfopt.decide.optimizations.parallel_tools import ParallelTools
+from otel_perfopt.decide.optimizations.prompt_cache import PromptCache
+from otel_perfopt.decide.optimizations.prompt_tidy import PromptTidy
+from otel_perfopt.decide.optimizations.response_cache import ResponseCache
 from otel_perfopt.decide.optimizations.tool_cache import ToolCache
 
 # Both name every type once: pydantic tells them apart by `type`, people by what each does.
-Optimize = Annotated[ToolCache | ParallelTools | EffortRouting, Field(discriminator="type")]
+Optimize = Annotated[
+    ToolCache | ParallelTools | ModelRouting | EffortRouting | PromptTidy | PromptCache | ResponseCache,
+    Field(discriminator="type"),
+]
 
 OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "tool_cache": tool_cache.KIND,
     "parallel_tools": parallel_tools.KIND,
+    "model_routing": model_routing.KIND,
     "effort_routing": effort_routing.KIND,
+    "prompt_tidy": prompt_tidy.KIND,
+    "prompt_cache": prompt_cache.KIND,
+    "response_cache": response_cache.KIND,
 }

@@ -257,3 +257,49 @@ def watching() -> Watching:
     interceptor = Watching()
     tool_calls.set_interceptor(interceptor)
     return interceptor
+
+
+@pytest.fixture
+def governed(spans: Recorded) -> Iterator[Any]:
+    """Call it with decisions: real clients' calls go through a runtime that follows them."""
+    from otel_perfopt.act.runtime import Runtime  # noqa: PLC0415 - only these tests need the runtime
+    from otel_perfopt.act.snapshot_source import FixedSource  # noqa: PLC0415
+    from otel_perfopt.decide.decision import Snapshot  # noqa: PLC0415
+    from otel_perfopt.signal.emit import inference_calls  # noqa: PLC0415
+    from otel_perfopt.signal.frameworks import anthropic_messages, openai_chat, openai_responses  # noqa: PLC0415
+
+    runtimes: list[Any] = []
+    done: list[Any] = []
+    for integration in (anthropic_messages, openai_chat, openai_responses):
+        for name in integration.MODULES:
+            with contextlib.suppress(ImportError):
+                done.extend(integration.instrument_module(importlib.import_module(name)))
+
+    def follow(*decisions: Any) -> Any:
+        source = FixedSource(Snapshot(1, time.time_ns(), 600, decisions=decisions))
+        runtimes.append(Runtime(source))
+        inference_calls.set_inference_interceptor(runtimes[-1].inference)
+        return runtimes[-1]
+
+    yield follow
+    inference_calls.set_inference_interceptor(None)
+    for interception in reversed(done):
+        interception.undo()
+    for runtime in runtimes:
+        runtime.close()
+
+
+@pytest.fixture
+def gpt(provider: Provider) -> Iterator[Any]:
+    """A real client of OpenAI's, talking to the provider."""
+    openai = pytest.importorskip("openai")
+    with openai.OpenAI(base_url=provider.url, api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(provider: Provider) -> Iterator[Any]:
+    """A real client of Anthropic's, talking to the provider."""
+    anthropic = pytest.importorskip("anthropic")
+    with anthropic.Anthropic(base_url=provider.url, api_key="none", max_retries=0, open_telemetry=False) as client:
+        yield client

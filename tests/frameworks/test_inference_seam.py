@@ -1,34 +1,20 @@
 from __future__ import annotations
 
-import importlib
-import time
-
 import pytest
 
 from tests.frameworks.conftest import event_answer, json_answer
+from tests.frameworks.governing import HELLO, completion, decision
 from tests.frameworks.test_anthropic_messages import events_of, message
 
 anthropic = pytest.importorskip("anthropic")
 openai = pytest.importorskip("openai")
 
-from otel_perfopt.act.runtime import Runtime  # noqa: E402 - only where the clients are installed
-from otel_perfopt.act.snapshot_source import FixedSource  # noqa: E402
-from otel_perfopt.decide.allocation import Allocation  # noqa: E402
-from otel_perfopt.decide.decision import Decision, Match, Snapshot  # noqa: E402
+from otel_perfopt.decide.allocation import Allocation  # noqa: E402 - only where the clients are installed
 from otel_perfopt.signal.emit import inference_calls  # noqa: E402
 from otel_perfopt.signal.emit.faults import faults  # noqa: E402
 from otel_perfopt.signal.emit.spans import command  # noqa: E402
-from otel_perfopt.signal.frameworks import anthropic_messages, openai_chat, openai_responses  # noqa: E402
 
-HELLO = [{"role": "user", "content": "hello"}]
-CHAT = {
-    "id": "r1",
-    "object": "chat.completion",
-    "created": 0,
-    "model": "gpt-5-1",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}],
-    "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
-}
+CHAT = completion()
 RESPONSE = {
     "id": "resp_1",
     "object": "response",
@@ -44,61 +30,9 @@ BUDGET = {"type": "enabled", "budget_tokens": 9000}
 
 
 def effort(treatment=1.0, stage="canary-1", **parameters):
-    return Decision(
-        "less-effort",
-        "d1",
-        "effort_routing",
-        stage,
-        Allocation(treatment, 1 - treatment),
-        {"effort": "low", **parameters},
-        Match(command=("/query",)),
-        salt="s",
-    )
-
-
-@pytest.fixture
-def governed():
-    """Call it with decisions: a runtime that follows them stands between this process and its models."""
-    runtimes = []
-
-    def follow(*decisions):
-        source = FixedSource(Snapshot(1, time.time_ns(), 600, decisions=decisions))
-        runtimes.append(Runtime(source))
-        inference_calls.set_inference_interceptor(runtimes[-1].inference)
-        return runtimes[-1]
-
-    yield follow
-    inference_calls.set_inference_interceptor(None)
-    for runtime in runtimes:
-        runtime.close()
-
-
-@pytest.fixture(autouse=True)
-def taken_over(spans):
-    """The real clients with their calls taken over."""
-    done = []
-    for integration in (anthropic_messages, openai_chat, openai_responses):
-        for name in integration.MODULES:
-            try:
-                module = importlib.import_module(name)
-            except ImportError:
-                continue
-            done.extend(integration.instrument_module(module))
-    yield
-    for interception in reversed(done):
-        interception.undo()
-
-
-@pytest.fixture
-def gpt(provider):
-    with openai.OpenAI(base_url=provider.url, api_key="none", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
-def claude(provider):
-    with anthropic.Anthropic(base_url=provider.url, api_key="none", max_retries=0, open_telemetry=False) as client:
-        yield client
+    allocation = Allocation(treatment, 1 - treatment)
+    told = {"effort": "low", **parameters}
+    return decision("effort_routing", told, policy="less-effort", stage=stage, allocation=allocation)
 
 
 def ask_chat(client, **more):
@@ -152,11 +86,13 @@ async def test_async_calls_and_managers_are_lowered_too(provider, claude, govern
 
 
 @pytest.mark.parametrize(
-    "decision", [effort(treatment=0.0), effort(stage="shadow"), effort(max_context_chars=3)], ids=str
+    "outside",
+    [effort(treatment=0.0), effort(stage="shadow"), effort(max_context_chars=3)],
+    ids=["baseline", "shadow", "long"],
 )
-def test_baseline_shadow_and_long_contexts_are_sent_as_the_agent_made_them(provider, gpt, governed, decision):
+def test_baseline_shadow_and_long_contexts_are_sent_as_the_agent_made_them(provider, gpt, governed, outside):
     """Nothing of the request changes outside treatment."""
-    governed(decision)
+    governed(outside)
     provider.play(json_answer(CHAT))
     ask_chat(gpt, reasoning_effort="high")
     assert provider.requests[0][1]["reasoning_effort"] == "high"
@@ -185,7 +121,7 @@ def test_an_agents_own_mistake_stays_its_own(provider, gpt, governed):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_broken_interceptor_leaves_the_plain_call(provider, gpt, when):
+def test_a_broken_interceptor_leaves_the_plain_call(provider, gpt, governed, when):
     """Whatever it raises, before or after the call was made, the agent sees one plain call."""
 
     class Broken:
@@ -195,11 +131,8 @@ def test_a_broken_interceptor_leaves_the_plain_call(provider, gpt, when):
             raise RuntimeError("ours")
 
     inference_calls.set_inference_interceptor(Broken())
-    try:
-        provider.play(json_answer(CHAT))
-        assert ask_chat(gpt).choices[0].message.content == "hi"
-    finally:
-        inference_calls.set_inference_interceptor(None)
+    provider.play(json_answer(CHAT))
+    assert ask_chat(gpt).choices[0].message.content == "hi"
     assert len(provider.requests) == 1
     assert faults["inference interceptor"] == 1
     faults.clear()

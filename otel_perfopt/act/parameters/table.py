@@ -8,7 +8,11 @@ from enum import Enum
 from typing import Final
 
 from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
+from otel_perfopt.act.parameters.model_routing import ModelRoutingParameters
 from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
+from otel_perfopt.act.parameters.prompt_cache import PromptCacheParameters
+from otel_perfopt.act.parameters.prompt_tidy import PromptTidyParameters
+from otel_perfopt.act.parameters.response_cache import ResponseCacheParameters
 from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
 
 
@@ -34,7 +38,11 @@ class OptimizationEntry:
 OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "tool_cache": OptimizationEntry(Seam.TOOL, ToolCacheParameters.read),
     "parallel_tools": OptimizationEntry(Seam.TOOL, ParallelToolsParameters.read),
+    "model_routing": OptimizationEntry(Seam.INFERENCE, ModelRoutingParameters.read),
     "effort_routing": OptimizationEntry(Seam.INFERENCE, EffortRoutingParameters.read),
+    "prompt_tidy": OptimizationEntry(Seam.INFERENCE, PromptTidyParameters.read),
+    "prompt_cache": OptimizationEntry(Seam.INFERENCE, PromptCacheParameters.read),
+    "response_cache": OptimizationEntry(Seam.INFERENCE, ResponseCacheParameters.read),
 }
 
 
