@@ -20,6 +20,7 @@ COMMANDS = {
     "loop": ("otel_perfopt.cli.loop", "Compare, promote and roll back what is in force, until stopped."),
     "propose": ("otel_perfopt.cli.propose", "Write proposed policies for what the telemetry shows."),
     "check": ("otel_perfopt.cli.check", "Check policy files: schema, boundary, where they stand."),
+    "plan": ("otel_perfopt.cli.plan", "Say who a policy would touch, what it should save and how long it takes."),
     "rules": ("otel_perfopt.cli.rules", "Write Prometheus alert and recording rules for policies."),
     "status": ("otel_perfopt.cli.status", "Show every policy: state, verdict, what it waits for."),
     "approve": ("otel_perfopt.cli.decide", "Approve a policy's next gate."),
@@ -30,6 +31,10 @@ COMMANDS = {
     "extend": ("otel_perfopt.cli.decide", "Let an inconclusive comparison go on, with a reason."),
     "kill": ("otel_perfopt.cli.decide", "Switch treatment off at once, for one policy or all."),
     "unkill": ("otel_perfopt.cli.decide", "Return from a kill."),
+    "store": (
+        "otel_perfopt.cli.store",
+        "Keep telemetry where years of it can be asked: import, info, compact, export.",
+    ),
     "ledger": ("otel_perfopt.cli.ledger", "Show the ledger, or verify its chain."),
 }
 

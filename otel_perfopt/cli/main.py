@@ -10,7 +10,21 @@ from otel_perfopt.errors import MissingExtraError, PerfoptError
 # Which extra brings a package that a bare install lacks.
 _EXTRA_OF_MODULE = {"openai": "demo", "httpx": "demo", "starlette": "demo", "uvicorn": "demo"}
 _ANALYSIS_MODULES = frozenset(
-    {"click", "filelock", "jinja2", "numpy", "orjson", "pydantic", "rfc8785", "rich", "ruptures", "statsmodels", "yaml"}
+    {
+        "chdb",
+        "click",
+        "clickhouse_connect",
+        "filelock",
+        "jinja2",
+        "numpy",
+        "orjson",
+        "pydantic",
+        "rfc8785",
+        "rich",
+        "ruptures",
+        "statsmodels",
+        "yaml",
+    }
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from otel_perfopt.measure.store.telemetry_store import TelemetryStore, open_store
 
 pytest.importorskip("chdb")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from otel_perfopt.signal.record import SpanEvent, SpanRecord
 
 SECOND = 10**9

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from otel_perfopt.measure.store.spans_source import StoreSource
 from otel_perfopt.measure.store.telemetry_store import TelemetryStore
 from otel_perfopt.signal.read.recorded import open_recorded
@@ -29,7 +30,7 @@ def test_a_record_comes_back_as_it_went_in(store: TelemetryStore, records):
             }
 
 
-@pytest.mark.parametrize("folder", ["claude-code", "tau-bench", "mint", "lmcache-agent-trace"])
+@pytest.mark.parametrize("folder", ["claude-code", "tau-bench", "intercode"])
 def test_recorded_sessions_come_back_as_they_were_read(store: TelemetryStore, shared_data, folder):
     """Real recordings of every reader pass through the store without loss."""
     read = [span for batch in open_recorded([shared_data / folder]).batches() for span in batch]

@@ -38,6 +38,7 @@ class Connection:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._closed = False
+        self.writer_names: set[str] = set()
         if address.path is not None:
             hold(address.path)
         try:

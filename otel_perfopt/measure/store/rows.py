@@ -16,7 +16,8 @@ from otel_perfopt.measure.store.typed_text import Types, as_text, from_text
 from otel_perfopt.signal.record import SpanEvent, SpanRecord
 
 _STORED: Final = frozenset({c.STORE_TYPES, c.STORE_LOCATION, c.STORE_EXACT})
-_MAX_NS: Final = (1 << 63) - 1
+# A date counts days in 16 bits: partitions end in 2149, so later times are kept beside the columns.
+_MAX_NS: Final = 1 << 62
 _NO_TYPES: Final = b"{}"
 
 # The batch table a row is written to first, in the order of the lines' values; times are nanoseconds.

@@ -24,7 +24,9 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class FoundFile:
+    """A file that holds telemetry: its size on disk and its kind, one of `sniff`'s."""
+
     path: Path
     size: int
     kind: str
@@ -54,7 +56,7 @@ class RecordedSource:
 
     def batches(self) -> Iterator[tuple[SpanRecord, ...]]:
         """Yield batches of whole traces, OTLP files last and together, since a trace may lie in several."""
-        found = self._found()
+        found = self.found()
         total = sum(file.size for file in found)
         for source in self._sources(found):
             for batch in source.batches():
@@ -66,7 +68,7 @@ class RecordedSource:
         if self._on_progress is not None:
             self._on_progress(total if done else min(self._tally.bytes, total), total)
 
-    def _sources(self, found: Sequence[_Found]) -> Iterator[SpanSource]:
+    def _sources(self, found: Sequence[FoundFile]) -> Iterator[SpanSource]:
         seen = SeenIds()
         for file in found:
             if file.kind == sniff.TRANSCRIPT:
@@ -79,14 +81,15 @@ class RecordedSource:
         if otlp:
             yield OtlpFileSource(otlp, self._tally)
 
-    def _found(self) -> list[_Found]:
-        found: list[_Found] = []
+    def found(self) -> list[FoundFile]:
+        """Return the files that would be read, in order; what is none goes into the tally."""
+        found: list[FoundFile] = []
         for path in dict.fromkeys(file for given in self._paths for file in self._walk(given)):
             sniffed = sniff.sniff(path)
             if sniffed.problem is not None:
                 self._tally.report(sniffed.problem)
             if sniffed.kind is not None:
-                found.append(_Found(path, _size(path), sniffed.kind))
+                found.append(FoundFile(path, _size(path), sniffed.kind))
         return found
 
     def _walk(self, path: Path) -> Iterator[Path]:
