@@ -47,6 +47,7 @@ FINDING_KINDS: Final[Mapping[str, FindingKind]] = {
     "seasonal_trough": FindingKind("a rhythm's low comes: the time for heavy work", ahead=True),
     "residual_alarm": FindingKind("a series is now where its rhythm and noise do not put it"),
     "load_correlation": FindingKind("latency, errors or tokens follow the load, rhythm left out"),
+    "refinement": FindingKind("an ended roll-out says that another parameter would do better"),
     "regression": FindingKind("a series became worse when a release, model, prompt or policy changed"),
 }
 

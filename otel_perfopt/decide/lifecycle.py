@@ -207,11 +207,20 @@ def _details(rule: Rule, at: Situation) -> Mapping[str, Any]:
         return {"more_units": at.extension.units, "more_s": at.extension.duration_s}
     if rule.target is State.KILLED:
         return {"all": at.inputs.killed}
-    if rule.target not in _ENDS or at.state.state not in EXPOSED | {State.SHADOW}:
-        return {}
+    if rule.target in _ENDS and at.state.state in EXPOSED | {State.SHADOW}:
+        return _result(rule, at)
+    return {}
+
+
+def _result(rule: Rule, at: Situation) -> Mapping[str, Any]:
+    """Return what a comparison came to, for who learns from it."""
     measured = {"outcome": dict(at.seen.outcome)} if at.seen.outcome else {}
     if rule.target is State.ROLLED_BACK:
         # What a boundary stopped did no harm: it may return as soon as the boundary lets it.
-        cooldown_s = 0.0 if rule.guard is guard.boundary_forbids else at.policy.spec.rollback.cooldown_s
-        return {"until_ns": str(at.inputs.now_ns + int(cooldown_s * 1e9)), **measured}
+        harmless = rule.guard is guard.boundary_forbids
+        cooldown_s = 0.0 if harmless else at.policy.spec.rollback.cooldown_s
+        why = {"by": "boundary"} if harmless else {}
+        return {"until_ns": str(at.inputs.now_ns + int(cooldown_s * 1e9)), **why, **measured}
+    if rule.guard is guard.benefit_lost:
+        return {"by": "hold-back", **measured}
     return {"units": at.seen.total_units, **measured} if rule.target is State.INCONCLUSIVE else measured
