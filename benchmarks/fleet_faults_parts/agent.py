@@ -1,0 +1,99 @@
+"""The example's traffic with faults that can be switched on while it runs: a control file in, outcomes on stdout out.
+
+The faults are in what treatment does, as a bad optimization would have them: nothing here happens to baseline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from support import workload
+from support.tools import TOOLS
+
+from otel_perfopt.act.tool_cache import ToolCache
+from otel_perfopt.signal.emit.runs import current_run
+
+READS = ("get_customer", "get_order", "list_orders", "list_notes", "search_docs", "shipping_status", "inventory")
+SLOW_S = 0.6
+LOOK_S = 0.1
+
+
+class Control:
+    """What is switched on now, read from a small JSON file several times a second."""
+
+    def __init__(self, path: Path, number: str) -> None:
+        self._path, self._number = path, number
+        self.mode = ""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                said = json.loads(self._path.read_text())
+            except (OSError, ValueError):
+                said = {}
+            self.mode = said.get("mode", "")
+            time.perfopt_skew_ns[0] = int(said.get("skew_s", {}).get(self._number, 0) * 1e9)
+            time.sleep(LOOK_S)
+
+
+def treated() -> bool:
+    """Tell whether the run under way is in treatment of a policy."""
+    run = current_run()
+    attributes = getattr(run.span, "attributes", None) or {} if run is not None else {}
+    return any(name.endswith(".arm") and value == "treatment" for name, value in attributes.items())
+
+
+def shortened(result: object) -> object:
+    """Return a result as a careless compression leaves it: the second half of its fields is gone."""
+    if isinstance(result, dict):
+        kept = list(result.items())[: max(1, len(result) // 2)]
+        return {key: shortened(value) for key, value in kept}
+    return [shortened(item) for item in result[: max(1, len(result) // 2)]] if isinstance(result, list) else result
+
+
+def spoil_tools(control: Control) -> None:
+    """Put the fault between each read-only tool and the agent."""
+
+    def between(tool):
+        def call(**arguments):
+            result = tool(**arguments)
+            if control.mode == "wrong" and treated():
+                return shortened(result)
+            if control.mode == "slow" and treated():
+                time.sleep(SLOW_S)
+            return result
+
+        return call
+
+    for name in READS:
+        TOOLS[name] = between(TOOLS[name])
+
+
+def spoil_cache(control: Control) -> None:
+    """Make the optimization itself raise while `errors` is switched on."""
+    plain = ToolCache.around
+
+    def around(self, *arguments, **more):
+        if control.mode == "errors":
+            raise RuntimeError("a fault in an optimization, injected")
+        return plain(self, *arguments, **more)
+
+    ToolCache.around = around
+
+
+def main() -> None:
+    """Run the traffic."""
+    control = Control(Path(os.environ["FAULTS_CONTROL"]), os.environ["FAULTS_AGENT"])
+    spoil_tools(control)
+    spoil_cache(control)
+    workload.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A controller with a short lease and a clock that may be wrong: a home folder in, one line a problem out, until killed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from otel_perfopt.loop.controller import Controller
+
+
+def main() -> None:
+    """Take turns for ever."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--lease", type=float, default=6.0)
+    parser.add_argument("--every", type=float, default=0.5)
+    parser.add_argument("--skew", type=float, default=0.0, help="seconds that its clock is ahead")
+    options = parser.parse_args()
+    controller = Controller(options.home, lambda: time.time_ns() + int(options.skew * 1e9), lease_s=options.lease)
+    print("ready", flush=True)
+    told: set[str] = set()
+    while True:
+        turn = controller.turn()
+        for problem in turn.problems:
+            if problem not in told:
+                told.add(problem)
+                print(problem, file=sys.stderr, flush=True)
+        time.sleep(options.every)
+
+
+if __name__ == "__main__":
+    main()
