@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.decide.digest import digest_of
 from otel_perfopt.decide.ledger import Ledger, LedgerMovedError
 from otel_perfopt.decide.ledger_entry import LedgerEntry
@@ -22,7 +23,8 @@ class Journal:
 
     `states` holds every policy the ledger knows; `killed` whether everything was switched off;
     `boundary_digest` which boundaries were in force last; `proposed` the names and digests of
-    proposals that were written.
+    proposals that were written, `predicted` what the last one for a finding (by its first name)
+    predicted, None where it could not say.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,6 +33,7 @@ class Journal:
         self.killed = False
         self.boundary_digest = digest_of([])
         self.proposed: dict[str, set[str]] = {}
+        self.predicted: dict[str, Interval | None] = {}
         self._applied = 0
 
     def state(self, policy: str) -> PolicyState:
@@ -79,6 +82,8 @@ class Journal:
                 self.states[entry.policy] = after_entry(self.state(entry.policy), entry)
             if entry.event == PROPOSAL_EVENT:
                 self.proposed.setdefault(entry.policy, set()).add(entry.digest)
+                base = str(entry.details.get("proposal_of", entry.policy))
+                self.predicted[base] = _interval(entry.details.get("predicted"))
             self._applied += 1
         return new
 
@@ -87,3 +92,10 @@ class Journal:
             self.killed = entry.event == KILL_EVENT
         if entry.event == BOUNDARY_EVENT:
             self.boundary_digest = entry.digest
+
+
+def _interval(told: object) -> Interval | None:
+    numbers = told if isinstance(told, list) else []
+    if len(numbers) != 3 or not all(isinstance(number, int | float) for number in numbers):
+        return None
+    return Interval(*numbers)

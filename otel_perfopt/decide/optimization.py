@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from otel_perfopt.decide.optimizations import (
+    context_compression,
     effort_routing,
     model_routing,
     parallel_tools,
@@ -16,6 +17,7 @@ from otel_perfopt.decide.optimizations import (
     response_cache,
     tool_cache,
 )
+from otel_perfopt.decide.optimizations.context_compression import ContextCompression
 from otel_perfopt.decide.optimizations.effort_routing import EffortRouting
 from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.optimizations.model_routing import ModelRouting
@@ -27,7 +29,14 @@ from otel_perfopt.decide.optimizations.tool_cache import ToolCache
 
 # Both name every type once: pydantic tells them apart by `type`, people by what each does.
 Optimize = Annotated[
-    ToolCache | ParallelTools | ModelRouting | EffortRouting | PromptTidy | PromptCache | ResponseCache,
+    ToolCache
+    | ParallelTools
+    | ModelRouting
+    | EffortRouting
+    | PromptTidy
+    | ContextCompression
+    | PromptCache
+    | ResponseCache,
     Field(discriminator="type"),
 ]
 
@@ -37,6 +46,7 @@ OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "model_routing": model_routing.KIND,
     "effort_routing": effort_routing.KIND,
     "prompt_tidy": prompt_tidy.KIND,
+    "context_compression": context_compression.KIND,
     "prompt_cache": prompt_cache.KIND,
     "response_cache": response_cache.KIND,
 }

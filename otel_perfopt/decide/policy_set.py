@@ -12,6 +12,7 @@ from otel_perfopt.decide.approval import Approval
 from otel_perfopt.decide.boundary import SafetyBoundary
 from otel_perfopt.decide.catalog import Catalog
 from otel_perfopt.decide.durable_file import write_new
+from otel_perfopt.decide.implementation_plan import UNKNOWN_SIZE, ExpectedSize
 from otel_perfopt.decide.journal import PROPOSAL_EVENT, Journal
 from otel_perfopt.decide.kill_switch import KillSwitch
 from otel_perfopt.decide.ledger import Ledger
@@ -21,9 +22,11 @@ from otel_perfopt.decide.lifecycle import (
     Transition,
 )
 from otel_perfopt.decide.observation import Extension, Observation
+from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_status import PolicyStatus, pending_approval, status_of
 from otel_perfopt.decide.progress import Progress
-from otel_perfopt.decide.proposal import Proposal, proposal_name, propose
+from otel_perfopt.decide.proposal import Proposal, materially_larger, predicted_saving, proposal_name, propose
+from otel_perfopt.decide.refinement import REFINEMENT
 from otel_perfopt.decide.state import (
     APPROVE_EVENT,
     EVERY_POLICY,
@@ -35,6 +38,11 @@ from otel_perfopt.decide.state import (
 from otel_perfopt.errors import FieldProblem, InvalidFileError, TransitionError
 
 LEDGER_FILE = "ledger.jsonl"
+# A proposal that was refused or came to nothing answers a finding until it is surely larger; one that did
+# harm answers it for good: the same under another name would get round the quarantine of its digest.
+_ANSWERED_ONCE = frozenset({State.REJECTED, State.RETIRED, State.INCONCLUSIVE})
+# Another value of a parameter is another thing to try, also after harm.
+_TRIED = _ANSWERED_ONCE | {State.ROLLED_BACK}
 _LOG = logging.getLogger(__name__)
 
 
@@ -132,26 +140,39 @@ class PolicySet:
         *,
         rollout: Mapping[str, Any] | None = None,
         guardrails: Sequence[Mapping[str, Any]] | None = None,
-        expected_units: Callable[[Finding], int | None] = lambda _finding: None,
+        size_of: Callable[[OptimizationPolicy], ExpectedSize] = lambda _policy: UNKNOWN_SIZE,
     ) -> tuple[Proposal, ...]:
         """Write a policy file for every finding that an optimization is known for and no policy answers.
 
-        A file is never overwritten, and what was proposed once is not proposed again: removing or
-        rejecting a proposal is an answer.
+        A file is never overwritten, and what was proposed once is proposed again, under another name, only
+        if the prediction is surely larger than it was then: removing or rejecting a proposal is an answer.
+        `size_of` tells how long a policy's trial would take.
 
         Raises:
             LedgerError: a proposal was written, but not that it was ours; its author is then who owns the file.
         """
         written = []
         for finding in findings:
-            proposal = self._proposal(finding, now_ns, rollout, guardrails, expected_units(finding))
+            proposal = self._proposal(finding, now_ns, rollout, guardrails, size_of)
             if proposal is not None and write_new(self.home / proposal.file, proposal.text):
-                told = {"file": proposal.file, "finding": finding.label, "summary": finding.summary}
-                entry = LedgerEntry(now_ns, SYSTEM, PROPOSAL_EVENT, proposal.name, proposal.digest, details=told)
-                self.journal.write(entry)
+                self.journal.write(_told(proposal, now_ns))
                 written.append(proposal)
                 self.reload(now_ns)
         return tuple(written)
+
+    def drafts(
+        self,
+        findings: Iterable[Finding],
+        now_ns: int,
+        *,
+        rollout: Mapping[str, Any] | None = None,
+        guardrails: Sequence[Mapping[str, Any]] | None = None,
+    ) -> tuple[Proposal, ...]:
+        """Return what `propose` would write for each finding by itself, without writing anything."""
+        made = (
+            self._proposal(finding, now_ns, rollout, guardrails, lambda _policy: UNKNOWN_SIZE) for finding in findings
+        )
+        return tuple(proposal for proposal in made if proposal is not None)
 
     # --- what people say ---
 
@@ -249,22 +270,48 @@ class PolicySet:
         now_ns: int,
         rollout: Mapping[str, Any] | None,
         guardrails: Sequence[Mapping[str, Any]] | None,
-        expected_units: int | None,
+        size_of: Callable[[OptimizationPolicy], ExpectedSize],
     ) -> Proposal | None:
-        if finding.suggestion is None or proposal_name(finding) in self.journal.proposed:
+        if finding.suggestion is None:
             return None
-        existing = [loaded.policy for loaded in self._catalog.policies.values()]
-        try:
+        name, over = proposal_name(finding), frozenset[State]()
+        if name in self.journal.predicted:
+            if not materially_larger(self.journal.predicted[name], predicted_saving(finding)):
+                return None
+            over = _ANSWERED_ONCE
+        elif finding.kind == REFINEMENT:
+            over = _TRIED
+        existing = [
+            loaded.policy
+            for loaded in self._catalog.policies.values()
+            if self.journal.state(loaded.name).state not in over
+        ]
+
+        def proposed(size: ExpectedSize) -> Proposal | None:
             return propose(
                 finding,
                 now_ns,
                 existing,
-                taken=self._catalog.names,
+                taken=(*self._catalog.names, *self.journal.proposed),
                 rollout=rollout,
                 guardrails=guardrails,
-                expected_units=expected_units,
+                size=size,
             )
+
+        try:
+            draft = proposed(UNKNOWN_SIZE)
+            size = size_of(draft.policy) if draft is not None else UNKNOWN_SIZE
+            return draft if size is UNKNOWN_SIZE else proposed(size)
         except InvalidFileError as error:
             # As ASCII: names come from telemetry and may hold what no log can encode.
             _LOG.warning("%a makes no valid policy: %a", finding.label, str(error))
             return None
+
+
+def _told(proposal: Proposal, now_ns: int) -> LedgerEntry:
+    finding, predicted = proposal.finding, proposal.predicted
+    told: dict[str, Any] = {"file": proposal.file, "finding": finding.label, "summary": finding.summary}
+    told["proposal_of"] = proposal_name(finding)
+    if predicted is not None:
+        told["predicted"] = [predicted.estimate, predicted.low, predicted.high]
+    return LedgerEntry(now_ns, SYSTEM, PROPOSAL_EVENT, proposal.name, proposal.digest, details=told)

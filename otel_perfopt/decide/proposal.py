@@ -14,10 +14,12 @@ from otel_perfopt.decide.digest import policy_digest
 from otel_perfopt.decide.document import parse_documents
 from otel_perfopt.decide.field_problem import check_document
 from otel_perfopt.decide.glob import lists_meet
+from otel_perfopt.decide.implementation_plan import UNKNOWN_SIZE, ExpectedSize
 from otel_perfopt.decide.model_base import LONGEST_NAME
 from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES
 from otel_perfopt.decide.policy import OptimizationPolicy
-from otel_perfopt.decide.proposal_text import proposal_text
+from otel_perfopt.decide.proposal_text import document_text, proposal_text
+from otel_perfopt.decide.refinement import REFINEMENT, TUNABLES
 from otel_perfopt.decide.rollout import METRICS
 from otel_perfopt.errors import InvalidFileError
 
@@ -32,7 +34,7 @@ class Proposal:
     """A policy that would act on a finding, not yet written.
 
     `file` is relative to the home folder; `predicted` is the share of `metric` it should save, None
-    when that is not known; `expected_units` is how many units a verdict should need, None when nobody said.
+    when that is not known; `size` is how many units and days a verdict should need, as far as somebody said.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Proposal:
     metric: str
     predicted: Interval | None
     risk: str
-    expected_units: int | None = None
+    size: ExpectedSize = UNKNOWN_SIZE
 
 
 def propose(
@@ -55,7 +57,7 @@ def propose(
     taken: Iterable[str] = (),
     rollout: Mapping[str, Any] | None = None,
     guardrails: Sequence[Mapping[str, Any]] | None = None,
-    expected_units: int | None = None,
+    size: ExpectedSize = UNKNOWN_SIZE,
 ) -> Proposal | None:
     """Return a proposal that acts on a finding; None where no optimization is known or a policy answers it.
 
@@ -71,15 +73,23 @@ def propose(
         return None
     name = _free_name(finding, {policy.name for policy in policies} | set(taken))
     metric = finding.effect.metric if finding.effect.metric in METRICS else "latency"
-    predicted = _predicted(finding)
+    predicted = predicted_saving(finding)
     document = _document(
-        finding, suggestion, name=name, metric=metric, predicted=predicted, rollout=rollout, guardrails=guardrails
+        finding,
+        suggestion,
+        name=name,
+        metric=metric,
+        predicted=predicted,
+        rollout=rollout,
+        guardrails=guardrails,
+        size=size,
     )
     kind = OPTIMIZATION_TYPES[suggestion.optimization]
     day = datetime.fromtimestamp(now_ns / 1e9, tz=timezone.utc).date()
-    text = proposal_text(document, finding, kind, predicted, day=day, expected_units=expected_units)
     file = f"{PROPOSAL_FOLDER}/{name}.yaml"
-    policy = _read_back(text, file)
+    policy = _read_back(document_text(document), file)
+    text = proposal_text(document, policy, finding, predicted, day=day, size=size)
+    _read_back(text, file)
     return Proposal(
         name=name,
         file=file,
@@ -90,8 +100,15 @@ def propose(
         metric=metric,
         predicted=predicted,
         risk=kind.risk,
-        expected_units=expected_units,
+        size=size,
     )
+
+
+def materially_larger(before: Interval | None, now: Interval | None) -> bool:
+    """Tell whether a prediction is surely larger than the one before: worth telling again what was told once."""
+    if now is None:
+        return False
+    return now.low > 0.0 if before is None else now.low > before.high
 
 
 def answered(suggestion: Suggestion, policies: Iterable[OptimizationPolicy]) -> bool:
@@ -111,6 +128,9 @@ def proposal_name(finding: Finding) -> str:
     suggestion = finding.suggestion
     target = finding.target
     parts = [target.command, target.tool, target.model, suggestion.optimization if suggestion else finding.kind]
+    if suggestion is not None and finding.kind == REFINEMENT:
+        word = TUNABLES[suggestion.optimization].word
+        parts.append(f"{word}-{suggestion.parameters.get(word)}")
     whole = "-".join(part for part in parts if part)
     slug = _SLUG.sub("-", whole.lower()).strip("-")
     if whole.isascii() and len(slug) <= LONGEST_NAME - 3:
@@ -134,6 +154,7 @@ def _document(
     predicted: Interval | None,
     rollout: Mapping[str, Any] | None,
     guardrails: Sequence[Mapping[str, Any]] | None,
+    size: ExpectedSize,
 ) -> dict[str, Any]:
     match = {field: list(patterns) for field, patterns in suggestion.match.items() if patterns} or {"command": ["*"]}
     optimize: dict[str, Any] = {"type": suggestion.optimization}
@@ -153,6 +174,13 @@ def _document(
         annotations["perfopt.dev/predicted"] = f"{predicted.estimate:.4g}"
         annotations["perfopt.dev/predicted-low"] = f"{predicted.low:.4g}"
         annotations["perfopt.dev/predicted-high"] = f"{predicted.high:.4g}"
+    traces = " ".join(dict.fromkeys(item.trace_id for item in finding.evidence if item.trace_id))
+    told = {
+        "evidence": traces[:400].rpartition(" ")[0] if len(traces) > 400 else traces,
+        "expected-units": "" if size.units is None else str(size.units),
+        "expected-days": "" if size.days is None else f"{size.days:.3g}",
+    }
+    annotations |= {f"perfopt.dev/{key}": value for key, value in told.items() if value}
     return {
         "apiVersion": "perfopt.dev/v1",
         "kind": "OptimizationPolicy",
@@ -161,7 +189,7 @@ def _document(
     }
 
 
-def _predicted(finding: Finding) -> Interval | None:
+def predicted_saving(finding: Finding) -> Interval | None:
     """Return the share that the policy's own units should save: of their metric, not of everybody's."""
     return finding.effect.relative if finding.effect.metric in METRICS else finding.saving
 

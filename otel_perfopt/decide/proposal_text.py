@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 
 from otel_perfopt.analyse.finding import Finding, Interval
-from otel_perfopt.decide.optimizations.kind import OptimizationType
+from otel_perfopt.decide.alert_rules import alert_rules, rules_yaml
+from otel_perfopt.decide.implementation_plan import UNKNOWN_SIZE, ExpectedSize, implementation_plan
+from otel_perfopt.decide.policy import OptimizationPolicy
 
 _WIDTH = 100
 _MOST_EVIDENCE = 5
@@ -22,21 +24,24 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 def proposal_text(
     document: Mapping[str, Any],
+    policy: OptimizationPolicy,
     finding: Finding,
-    kind: OptimizationType,
     predicted: Interval | None,
     *,
     day: date,
-    expected_units: int | None,
+    size: ExpectedSize = UNKNOWN_SIZE,
 ) -> str:
-    """Return the file: what was found, what to expect and how to undo it as comments, then the policy."""
-    name = document["metadata"]["name"]
+    """Return the file: what was found, what to expect, step by step, and how to undo it as comments; then the policy.
+
+    Prometheus rules for this change follow the policy, as comments that can be copied into a rule file.
+    """
+    name, kind = policy.name, policy.spec.kind
     notes = {
         "Found": finding.summary,
         "Does": kind.does,
         "Predicted": _prediction(finding, predicted),
         "Risk": kind.risk,
-        "Units": _units(expected_units),
+        "Units": _units(size),
         "Evidence": _evidence(finding),
         "Approve": f"perfopt approve {name}; if something should differ, edit this file first: it is then yours, and another approves",
         "Undo": f"perfopt rollback {name}, or remove this file; needs nobody's approval",
@@ -44,7 +49,28 @@ def proposal_text(
     lines = [f"# Proposed on {day.isoformat()} by otel-perfopt. Nothing happens before somebody approves it."]
     for title, text in notes.items():
         lines += _comment(title, text)
-    return "\n".join([*lines, *_document(document)]) + "\n"
+    lines += _plan(policy, size)
+    rules = rules_yaml(alert_rules(policy), name).splitlines()
+    alerts = [
+        f"# Alerts, ready for Prometheus (perfopt plan {name} --alerts prints them):",
+        *(f"#   {line}" for line in rules),
+    ]
+    return "\n".join(lines) + "\n" + document_text(document) + "\n".join(alerts) + "\n"
+
+
+def document_text(document: Mapping[str, Any]) -> str:
+    """Return a policy document as YAML without a comment."""
+    return "\n".join(_document(document)) + "\n"
+
+
+def _plan(policy: OptimizationPolicy, size: ExpectedSize) -> list[str]:
+    lines = ["# Plan:"]
+    for number, step in enumerate(implementation_plan(policy, size), start=1):
+        gate = f", after approval ({step.gate})" if step.gate else ""
+        units = f", about {step.units:,} units" if step.units is not None else ""
+        days = f", {step.days:.3g} days" if step.days is not None else ""
+        lines.append(f"#   {number}. {step.stage}: {step.does}{units}{days}{gate}")
+    return [*lines, "#   at any time: harm, a fault of ours, a boundary or anybody takes it back at once"]
 
 
 def _comment(title: str, text: str) -> list[str]:
@@ -67,10 +93,11 @@ def _prediction(finding: Finding, predicted: Interval | None) -> str:
     return said if each is None else f"{said}; {each.estimate:.3g} {finding.effect.unit} a run"
 
 
-def _units(expected_units: int | None) -> str:
-    if expected_units is None:
+def _units(size: ExpectedSize) -> str:
+    if size.units is None:
         return "how many a verdict needs shows once the spread between them has been seen"
-    return f"about {expected_units:,} until a verdict"
+    days = f", {size.days:.3g} days at today's traffic" if size.days is not None else ""
+    return f"about {size.units:,} until a verdict{days}"
 
 
 def _evidence(finding: Finding) -> str:

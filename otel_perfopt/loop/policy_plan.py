@@ -15,7 +15,7 @@ from otel_perfopt.decide.implementation_plan import (
     implementation_plan,
 )
 from otel_perfopt.decide.policy import OptimizationPolicy
-from otel_perfopt.decide.quantity import format_percent
+from otel_perfopt.decide.quantity import format_duration, format_percent
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.eligibility import Eligibility, Eligible
 from otel_perfopt.loop.plan import comparison_plan
@@ -110,7 +110,7 @@ def policy_plan(
         limited=_limited(policy, boundaries),
         watched=_watched(policy),
         alerts=alert_rules(policy),
-        notes=_notes(policy, eligible, units),
+        notes=(*_notes(policy, eligible, units), *_too_slow(policy, per_day)),
     )
 
 
@@ -164,6 +164,21 @@ def _watched(policy: OptimizationPolicy) -> tuple[WatchedMetric, ...]:
         WatchedMetric("sample_ratio", "check", "units arrive in the declared ratio"),
     )
     return (WatchedMetric(spec.goal.metric, "goal", asked), *guards, *always)
+
+
+def _too_slow(policy: OptimizationPolicy, per_day: float | None) -> tuple[str, ...]:
+    """Return what to say where the traffic does not even fill the steps before the last in the time allowed."""
+    rollout, limits = policy.spec.rollout, policy.spec.rollout.limits
+    steps = rollout.canary_steps
+    if not per_day or not steps:
+        return ()
+    days = sum(limits.min_units / (per_day * (one.allocation.treatment + one.allocation.baseline)) for one in steps)
+    if days * 86_400 <= limits.max_duration_s:
+        return ()
+    allowed = format_duration(limits.max_duration_s)
+    return (
+        f"minUnits alone take {days:,.0f} days at this traffic, and maxDuration is {allowed}: it would end inconclusive",
+    )
 
 
 def _notes(policy: OptimizationPolicy, eligible: Eligible, units: int | None) -> tuple[str, ...]:
