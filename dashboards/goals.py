@@ -22,6 +22,8 @@ GOALS = {
 def goal_numbers(goal: str, title: str, width: int = 6) -> Any:
     """Return a goal as numbers."""
     metric, unit, meaning = GOALS[goal]
+    in_what = " (points)" if unit == "percentunit" else ""
+    achieved, asked = (f"improvement {word}{in_what}" for word in ("achieved", "asked"))
     return numbers(
         title,
         f"Mean over the last hour: {meaning}. The reference is the same mix of commands where no policy treats it; "
@@ -29,11 +31,11 @@ def goal_numbers(goal: str, title: str, width: int = 6) -> Any:
         unit,
         Query(_value(metric, c.GOAL_CURRENT), "current"),
         Query(_value(metric, c.GOAL_TARGET), "target"),
-        Query(_improvement(goal, c.GOAL_ACHIEVED), "improvement achieved"),
-        Query(_improvement(goal, c.GOAL_ASKED), "improvement asked"),
+        Query(_improvement(goal, c.GOAL_ACHIEVED), achieved),
+        Query(_improvement(goal, c.GOAL_ASKED), asked),
         width=width,
         height=7,
-        units={"improvement achieved": "percentunit", "improvement asked": "percentunit"},
+        units={achieved: "percentunit", asked: "percentunit"},
     )
 
 

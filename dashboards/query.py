@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otel_perfopt import conventions as c
 from otel_perfopt.report.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
 
 Name = tuple[str, str]
@@ -54,6 +55,15 @@ def total(expression: str, *by: str) -> str:
 def greatest(expression: str, *by: str) -> str:
     """Return the greatest, by attributes: of gauges that one controller sets, and another sets after a restart."""
     return f"max{_by(by)}({expression})"
+
+
+def in_states(expression: str, least: int, most: int, *by: str) -> str:
+    """Return a gauge by policy, of the policies in a range of states.
+
+    What the controller does not say any more stays visible for five minutes, its state does not.
+    """
+    state = greatest(gauge(c.METRIC_POLICY_STATE), c.POLICY)
+    return f"{greatest(expression, c.POLICY, *by)} and on ({label(c.POLICY)}) ({state} >= {least} <= {most})"
 
 
 def quantile(share: float, name: Name, *by: str) -> str:

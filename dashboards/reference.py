@@ -31,10 +31,10 @@ def tables() -> str:
     return "\n".join("\n".join(_table(data)) for data in dashboards().values())
 
 
-def write() -> tuple[Path, ...]:
+def write() -> Path:
     """Write the document anew and return its path."""
     DOCUMENT.write_text(with_tables(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-    return (DOCUMENT,)
+    return DOCUMENT
 
 
 def _table(dashboard: Mapping[str, Any]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def _table() -> Any:
             Column(q.mean(c.METRIC_WASTED_TOOL_TIME, name), "wasted each", "s"),
             Column(q.mean(c.METRIC_RESENT_SHARE, name), "sent again", "percentunit"),
         ),
-        height=7,
+        height=6,
         sort_by="p95",
         descending=True,
         links=(_ROW_TRACES,),

@@ -112,7 +112,7 @@ def _controller() -> tuple[Any, ...]:
             "Off means that nothing is treated.",
             "short",
             Query(q.greatest(q.gauge(c.METRIC_KILLED))),
-            codes=codes.KILLED,
+            codes=codes.KILL_SWITCH,
         ),
         numbers(
             "Ledger",
@@ -158,10 +158,10 @@ def _controller() -> tuple[Any, ...]:
             width=8,
         ),
         lines(
-            "CPU and memory of the controller",
-            "CPU as a share of one core; memory on the right.",
+            "CPU",
+            "Of the controller, as a share of one core.",
             "percentunit",
-            Query(q.rate(q.counter(c.METRIC_CONTROLLER_CPU), "job"), f"CPU {_JOB}"),
+            Query(q.rate(q.counter(c.METRIC_CONTROLLER_CPU), "job"), _JOB),
             width=4,
         ),
         lines(

@@ -46,13 +46,6 @@ def _goals() -> tuple[Any, ...]:
     )
 
 
-def between(expression: str, codes_: tuple[int, int], *by: str) -> str:
-    """Return the part of a per-policy expression whose policies are in a range of states."""
-    on = q.label(c.POLICY)
-    state = f"{q.greatest(_STATE, c.POLICY)}"
-    return f"{q.greatest(expression, c.POLICY, *by)} and on ({on}) ({state} >= {codes_[0]} <= {codes_[1]})"
-
-
 def _goal_effect(part: str) -> str:
     return q.gauge(c.METRIC_POLICY_EFFECT, q.equals(c.COMPARED_ROLE, "goal"), q.equals(c.INTERVAL_PART, part))
 
@@ -63,7 +56,7 @@ def _predicted(part: str) -> str:
 
 def _active() -> Any:
     def of(expression: str) -> str:
-        return between(expression, _PLANNED_TO_ACTIVE)
+        return q.in_states(expression, *_PLANNED_TO_ACTIVE)
 
     return rows(
         "Active optimizations",
@@ -71,7 +64,7 @@ def _active() -> Any:
         "interval that holds at any look; an empty impact means that nothing is measured yet.",
         _KEYS,
         (
-            Column(between(_STATE, _PLANNED_TO_ACTIVE, c.OPTIMIZATION), "status", codes=codes.STATES),
+            Column(q.in_states(_STATE, *_PLANNED_TO_ACTIVE, c.OPTIMIZATION), "status", codes=codes.STATES),
             Column(of(q.gauge(c.METRIC_POLICY_EXPOSURE)), "treated", "percentunit"),
             Column(of(_goal_effect(c.INTERVAL_ESTIMATE)), "impact", "percentunit", decimals=1),
             Column(of(_goal_effect(c.INTERVAL_LOW)), "from", "percentunit", decimals=1),
@@ -80,6 +73,7 @@ def _active() -> Any:
             Column(of(q.gauge(c.METRIC_POLICY_VERDICT)), "verdict", codes=codes.VERDICTS),
             Column(of(q.total(q.gauge(c.METRIC_POLICY_UNITS), c.POLICY)), "units"),
         ),
+        height=6,
         sort_by="status",
         descending=True,
         links=(_POLICY_LINK,),
@@ -88,7 +82,7 @@ def _active() -> Any:
 
 def _queue() -> Any:
     def of(expression: str) -> str:
-        return between(expression, _QUEUED)
+        return q.in_states(expression, *_QUEUED)
 
     return rows(
         "Optimization queue",
@@ -96,7 +90,7 @@ def _queue() -> Any:
         "long a verdict should take at today's traffic, approvals not counted.",
         _KEYS,
         (
-            Column(between(_STATE, _QUEUED, c.OPTIMIZATION), "status", codes=codes.STATES),
+            Column(q.in_states(_STATE, *_QUEUED, c.OPTIMIZATION), "status", codes=codes.STATES),
             Column(of(_predicted(c.INTERVAL_ESTIMATE)), "estimated impact", "percentunit", decimals=1),
             Column(of(_predicted(c.INTERVAL_LOW)), "from", "percentunit", decimals=1),
             Column(of(_predicted(c.INTERVAL_HIGH)), "to", "percentunit", decimals=1),
@@ -104,6 +98,7 @@ def _queue() -> Any:
             Column(of(q.gauge(c.METRIC_POLICY_RISK)), "risk", codes=codes.RISKS),
             Column(of(q.gauge(c.METRIC_POLICY_WAITING)), "waits for approval", "s"),
         ),
+        height=6,
         sort_by="estimated impact",
         links=(_POLICY_LINK,),
     )
@@ -154,7 +149,7 @@ def _now() -> tuple[Any, ...]:
             "Whether everything is switched off by a kill.",
             "short",
             Query(q.greatest(q.gauge(c.METRIC_KILLED))),
-            codes=codes.KILLED,
+            codes=codes.OPTIMIZING,
         ),
         lines(
             "Duration by command",

@@ -11,6 +11,7 @@ from dashboards.panel import Column, Query, lines, numbers, rows, timeline
 from otel_perfopt import conventions as c
 
 _CHOSEN = f'{q.label(c.POLICY)}=~"$policy"'
+_UNDER_WAY = (c.STATE_CODES["dormant"], c.STATE_CODES["canary"])
 _POLICY = "{{" + q.label(c.POLICY) + "}}"
 _METRIC = "{{" + q.label(c.COMPARED_METRIC) + "}}"
 
@@ -157,7 +158,7 @@ def _evidence() -> tuple[Any, ...]:
             "Expected time to a verdict",
             "At today's traffic, approvals not counted; zero: the expected number of units is there.",
             "s",
-            Query(_one(c.METRIC_POLICY_REMAINING), _POLICY),
+            Query(q.in_states(q.gauge(c.METRIC_POLICY_REMAINING, _CHOSEN), *_UNDER_WAY), _POLICY),
             width=12,
             height=5,
         ),

@@ -42,7 +42,7 @@ def _table() -> Any:
             Column(q.quantile(0.99, metric, name), "p99", "s"),
         ),
         width=14,
-        height=9,
+        height=10,
         sort_by="p95",
         descending=True,
         links=(_ROW_TRACES,),
@@ -56,7 +56,7 @@ def _busy() -> Any:
         "none",
         Query(q.sum_rate(c.METRIC_TOOL_DURATION, c.GEN_AI_TOOL_NAME), _TOOL),
         width=10,
-        height=9,
+        height=10,
     )
 
 

@@ -16,7 +16,7 @@ from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.expected_time import ExpectedTimes
 from otel_perfopt.loop.performance_goals import GoalTarget, read_goals
-from otel_perfopt.loop.policy_readings import ChangeLog, Name, Reading, policy_readings
+from otel_perfopt.loop.policy_readings import MAX_POLICIES, ApprovalWaits, ChangeLog, Name, Reading, policy_readings
 from otel_perfopt.loop.recent_runs import RecentRuns
 from otel_perfopt.measure.meter_process import resident_bytes
 
@@ -82,6 +82,7 @@ class ControllerMetrics:
         self._clock_ns = clock_ns
         self._runs = RecentRuns()
         self._changes = ChangeLog()
+        self._waits = ApprovalWaits()
         self._times = ExpectedTimes()
         self._readings: dict[Name, list[Observation]] = {}
         self._turns = self._counted_runs = self._faults = 0
@@ -125,10 +126,11 @@ class ControllerMetrics:
         policies = self._controller.policies
         statuses = policies.statuses(turn.now_ns)
         decisions = turn.snapshot.decisions if turn.snapshot is not None else ()
-        yield from policy_readings(statuses, turn.standings, decisions, turn.now_ns)
+        yield from policy_readings(statuses, turn.standings, decisions)
+        yield from self._waits.readings(statuses, turn.standings, turn.now_ns)
         self._changes.follow(policies.ledger.entries)
-        yield from self._changes.readings(status.name for status in statuses)
-        for status in statuses:
+        yield from self._changes.readings(status.name for status in statuses[:MAX_POLICIES])
+        for status in statuses[:MAX_POLICIES]:
             yield from self._remaining(status, turn)
         yield from self._goals(read_goals(policies.home))
         yield from self._own(turn)
@@ -147,7 +149,7 @@ class ControllerMetrics:
             values = {c.GOAL_CURRENT: current, c.GOAL_REFERENCE: reference, c.GOAL_TARGET: wanted}
             shares = {
                 c.GOAL_ACHIEVED: target.improvement(reference, current),
-                c.GOAL_ASKED: target.improvement(reference, wanted),
+                c.GOAL_ASKED: target.asked(reference),
             }
             for part, value in values.items():
                 if value is not None:

@@ -67,7 +67,10 @@ class GoalTarget:
         if reference is None:
             return None
         step = self.improve if self.absolute else self.improve * reference
-        return reference + step if self.higher_is_better else reference - step
+        if not self.higher_is_better:
+            return reference - step
+        # Points are of a share, and no share is above all of it.
+        return min(1.0, reference + step) if self.absolute else reference + step
 
     def improvement(self, reference: float | None, value: float | None) -> float | None:
         """Return how much better `value` is than the reference: a share of it, or points where the goal is in points."""
@@ -77,6 +80,11 @@ class GoalTarget:
         if self.absolute:
             return better
         return better / reference if reference else None
+
+    def asked(self, reference: float | None) -> float | None:
+        """Return the improvement from the reference to the target; 0 where the reference is there already."""
+        found = self.improvement(reference, self.target(reference))
+        return None if found is None else max(0.0, found)
 
 
 _HIGHER = frozenset({"success", "satisfaction"})

@@ -14,7 +14,7 @@ from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.state import EVERY_POLICY, State
 from otel_perfopt.loop.observatory import Standing
-from otel_perfopt.verify.verdict import MetricResult, Verdict
+from otel_perfopt.verify.verdict import Conclusion, MetricResult, Verdict
 
 Name = tuple[str, str]
 MAX_POLICIES = 200
@@ -35,26 +35,23 @@ def policy_readings(
     statuses: Sequence[PolicyStatus],
     standings: Mapping[str, Standing],
     decisions: Sequence[Decision],
-    now_ns: int,
 ) -> Iterator[Reading]:
     """Yield what is to be said of each policy now; of at most 200 policies and 20 metrics each."""
     exposure = {decision.policy: decision.allocation.treatment for decision in decisions}
     for status in statuses[:MAX_POLICIES]:
         policy = {c.POLICY: status.name}
-        yield from _state(status, exposure.get(status.name, 0.0), now_ns)
+        yield from _state(status, exposure.get(status.name, 0.0))
         yield from _prediction(status)
         standing = standings.get(status.name)
         if standing is not None and standing.verdict is not None:
             yield from _verdict(standing.verdict, policy)
 
 
-def _state(status: PolicyStatus, exposure: float, now_ns: int) -> Iterator[Reading]:
+def _state(status: PolicyStatus, exposure: float) -> Iterator[Reading]:
     policy, optimize = {c.POLICY: status.name}, status.policy.spec.optimize.type
     kind = {**policy, c.OPTIMIZATION: optimize}
     yield Reading(c.METRIC_POLICY_STATE, c.STATE_CODES[str(status.state.state)], kind)
     yield Reading(c.METRIC_POLICY_EXPOSURE, exposure, policy)
-    waits_ns = now_ns - status.state.since_ns if status.pending_gate else 0
-    yield Reading(c.METRIC_POLICY_WAITING, max(0, waits_ns) / 1e9, policy)
     risk = c.RISK_CODES.get(status.policy.spec.kind.risk.partition(":")[0].strip())
     if risk is not None:
         yield Reading(c.METRIC_POLICY_RISK, risk, kind)
@@ -106,6 +103,39 @@ def _interval(name: Name, interval: Interval, labels: Mapping[str, str]) -> Iter
     for part, value in parts:
         if math.isfinite(value):
             yield Reading(name, value, {**labels, c.INTERVAL_PART: part})
+
+
+class ApprovalWaits:
+    """How long each policy's next gate has been waiting for somebody.
+
+    A canary waits from when it is better: before that there is nothing to say yes to. That moment is
+    not on the ledger, so it is counted anew after a restart.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str, str], int] = {}
+
+    def readings(
+        self, statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing], now_ns: int
+    ) -> Iterator[Reading]:
+        """Yield the seconds; 0 for a policy of which nothing waits."""
+        waiting: dict[tuple[str, str, str], int] = {}
+        for status in statuses[:MAX_POLICIES]:
+            state, waits_ns = status.state, 0
+            if status.pending_gate and _ready(status, standings.get(status.name)):
+                key = (status.name, status.digest, status.pending_gate)
+                began = now_ns if state.state is State.CANARY else state.since_ns
+                waiting[key] = self._since.get(key, began)
+                waits_ns = now_ns - waiting[key]
+            yield Reading(c.METRIC_POLICY_WAITING, max(0, waits_ns) / 1e9, {c.POLICY: status.name})
+        self._since = waiting
+
+
+def _ready(status: PolicyStatus, standing: Standing | None) -> bool:
+    if status.state.state is not State.CANARY:
+        return True
+    verdict = standing.verdict if standing is not None else None
+    return verdict is not None and verdict.conclusion is Conclusion.BETTER
 
 
 class ChangeLog:
