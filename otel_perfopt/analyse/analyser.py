@@ -164,6 +164,7 @@ class Analyser:
             histories=histories,
             waterfall=self._typical.result(),
             opportunities=opportunities,
+            combined=self._opportunities.combined(),
             findings=self._findings(opportunities, histories),
             notes=self._notes(),
         )

@@ -282,7 +282,8 @@ class Waterfall:
 class Opportunity:
     """What replaying the recorded runs with one optimization would have saved.
 
-    `share` is of all runs' time (bootstrap over conversations), `seconds_per_run` the same per run;
+    `share` is of all runs' `metric` (bootstrap over conversations), `seconds_per_run` or
+    `tokens_per_run` the same per run;
     `bound_share` is the oracle: all the time that optimizations of this kind could ever touch.
     `upper_bound` marks a saving that needs the model's help (asking for calls together), and
     `overlaps` names opportunities whose saving is partly the same time, so they must not be added.
@@ -299,6 +300,30 @@ class Opportunity:
     calls: int
     upper_bound: bool = False
     overlaps: tuple[str, ...] = ()
+    metric: str = "latency"
+    tokens_per_run: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavingPart:
+    """What one optimization adds to those before it: a share of all runs' metric."""
+
+    optimization: str
+    target: Target
+    share: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedSaving:
+    """What all predicted optimizations of one metric save together, nothing counted twice.
+
+    They are replayed in one fixed order, that of `parts`: each part is what its optimization saves
+    beyond those before it, so the parts add up to `share`. Bounds are left out.
+    """
+
+    metric: str
+    share: Interval
+    parts: tuple[SavingPart, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +352,7 @@ class Analysis:
     histories: tuple[History, ...] = ()
     waterfall: Waterfall | None = None
     opportunities: tuple[Opportunity, ...] = ()
+    combined: tuple[CombinedSaving, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     version: int = ANALYSIS_VERSION

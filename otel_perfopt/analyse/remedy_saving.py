@@ -7,10 +7,13 @@ from dataclasses import replace
 
 from otel_perfopt.analyse.analysis import Opportunity
 from otel_perfopt.analyse.finding import Finding, Interval
+from otel_perfopt.analyse.what_if import INPUT_TOKENS, LATENCY
 from otel_perfopt.analyse.wording import percent
 from otel_perfopt.execution.model import Target
 
 WORTH_IT = 0.005
+_WORDS = {LATENCY: "all time", INPUT_TOKENS: "all input tokens"}
+PRICED = frozenset({LATENCY, INPUT_TOKENS})
 
 
 def with_savings(findings: Iterable[Finding], opportunities: Sequence[Opportunity], *, replayed: bool) -> list[Finding]:
@@ -27,16 +30,18 @@ def _priced(finding: Finding, predicted: Sequence[Opportunity]) -> Finding:
     suggestion = finding.suggestion
     if suggestion is None or finding.saving is not None:
         return finding
+    # Rates of calls and cases are priced in time.
+    metric = finding.effect.metric if finding.effect.metric in PRICED else LATENCY
     saving = _together(
         item.share
         for item in predicted
-        if item.optimization == suggestion.optimization and _within(item.target, finding.target)
+        if item.optimization == suggestion.optimization
+        and item.metric == metric
+        and _within(item.target, finding.target)
     )
     if saving is None or saving.high >= WORTH_IT:
         return replace(finding, saving=saving)
-    summary = (
-        f"{finding.summary} Replayed, {suggestion.optimization} would save only {percent(saving.estimate)} of all time."
-    )
+    summary = f"{finding.summary} Replayed, {suggestion.optimization} would save only {percent(saving.estimate)} of {_WORDS[metric]}."
     return replace(finding, saving=saving, suggestion=None, summary=summary)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
@@ -55,10 +55,17 @@ class Units:
 
     def ratio(self, part: Column, whole: Column, *, seed: int = 0, level: float = 0.95) -> Interval | None:
         """Return the sum of one column over that of another with its bootstrap interval; None below five units."""
+        return self.ratio_of_sum((part,), whole, seed=seed, level=level)
+
+    def ratio_of_sum(
+        self, parts_of: Iterable[Column], whole: Column, *, seed: int = 0, level: float = 0.95
+    ) -> Interval | None:
+        """Return the sum of several columns over that of another, as `ratio` does for one."""
+        columns = tuple(parts_of)
         sums = (self._conversations if self.of_conversations else self._runs).by_key
         # In order of key, so that the bootstrap's draws do not depend on the order of reading.
         rows = [sums[key] for key in sorted(sums, key=str)]
-        parts = np.array([row.get(part, 0.0) for row in rows])
+        parts = np.array([sum(row.get(part, 0.0) for part in columns) for row in rows])
         wholes = np.array([row.get(whole, 0.0) for row in rows])
         if len(rows) < MIN_UNITS or wholes.sum() <= 0:
             return None

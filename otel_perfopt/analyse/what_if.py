@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from otel_perfopt.analyse.cache_hits import CACHE_PARAMETERS, CacheHits
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.execution.model import Step, Target, ToolEffects
-from otel_perfopt.execution.schedule import Changes
+from otel_perfopt.execution.schedule import NO_CHANGES, Changes
+
+LATENCY, INPUT_TOKENS = "latency", "input_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +19,19 @@ class WhatIf:
     """One optimization on one target in one run.
 
     `changes` is what it would have done; `bound_ns` is what the best conceivable one of its kind
-    could save; `calls` are the tool calls it would have helped (none: only the bound is of interest).
+    could save; `calls` are the calls it would have helped (none: only the bound is of interest). A
+    rule about tokens gives by model call (span id) the input tokens that would not have been paid
+    for in `tokens`, and the most that could be in `bound_tokens`; `saved_ns` is a saving that no
+    replay shows, because it lies in waits between steps.
     """
 
     target: Target
-    changes: Changes
-    bound_ns: int
+    changes: Changes = NO_CHANGES
+    bound_ns: int = 0
     calls: tuple[Step, ...] = ()
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    bound_tokens: int = 0
+    saved_ns: int | None = None
 
 
 class WhatIfRule(Protocol):
@@ -35,6 +43,11 @@ class WhatIfRule(Protocol):
         ...
 
     @property
+    def metric(self) -> str:
+        """What it saves: `latency` or `input_tokens`."""
+        ...
+
+    @property
     def upper_bound(self) -> bool:
         """Whether the saving is a bound and no prediction."""
         ...
@@ -43,8 +56,8 @@ class WhatIfRule(Protocol):
         """Return what would have been different in the run, by target; each run is shown once, in order."""
         ...
 
-    def parameters(self) -> Mapping[str, object]:
-        """Return the parameters a policy would need to do what was imagined."""
+    def parameters(self, target: Target) -> Mapping[str, object]:
+        """Return the parameters a policy on the target would need to do what was imagined."""
         ...
 
     def safe(self, target: Target) -> bool:
@@ -59,6 +72,7 @@ class ToolCacheRule:
     """
 
     optimization = "tool_cache"
+    metric = LATENCY
     upper_bound = False
 
     def __init__(self) -> None:
@@ -75,8 +89,9 @@ class ToolCacheRule:
         names = {step.name for step in run.tools if step.effects is ToolEffects.READ}
         return [_cached(run, name, hits.get(name, [])) for name in sorted(names)]
 
-    def parameters(self) -> Mapping[str, object]:
+    def parameters(self, target: Target) -> Mapping[str, object]:
         """Return the time to live and scope that were imagined."""
+        del target
         return CACHE_PARAMETERS
 
     def safe(self, target: Target) -> bool:
@@ -94,6 +109,7 @@ class ParallelToolsRule:
     """The read-only calls of one reply start together; writes keep their order and are barriers."""
 
     optimization = "parallel_tools"
+    metric = LATENCY
     upper_bound = False
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
@@ -108,8 +124,9 @@ class ParallelToolsRule:
         bound_ns = run.replay(_perfect_overlap(several)).saved_ns
         return (WhatIf(target, Changes(parallel_replies=replies), bound_ns, calls),)
 
-    def parameters(self) -> Mapping[str, object]:
+    def parameters(self, target: Target) -> Mapping[str, object]:
         """Return nothing: the defaults do it."""
+        del target
         return {}
 
     def safe(self, target: Target) -> bool:
@@ -126,6 +143,7 @@ class PreloadRule:
     """
 
     optimization = "preload"
+    metric = LATENCY
     upper_bound = True
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
@@ -141,8 +159,9 @@ class PreloadRule:
         target = Target(command=run.execution.command.name)
         return (WhatIf(target, Changes(starts_after=starts), run.waited_ns(calls), calls),)
 
-    def parameters(self) -> Mapping[str, object]:
+    def parameters(self, target: Target) -> Mapping[str, object]:
         """Return nothing: which calls to prepare is for the miner to say."""
+        del target
         return {}
 
     def safe(self, target: Target) -> bool:

@@ -215,7 +215,7 @@ def allocation(rng, *, cheaper=True):
     runs = []
     for place in range(400):
         small = rng.random() < 0.5
-        writer = RunWriter("/task", start_ns=MONDAY_NS + place * 600 * SECOND, model="m-small" if small else "m-large")
+        writer = RunWriter("/task", start_ns=MONDAY_NS + place * 480 * SECOND, model="m-small" if small else "m-large")
         cost = (0.01 if small else 0.05) * rng.lognormal(0, 0.3)
         writer.infer(rng.lognormal(0, 0.2), cost_usd=cost)
         if rng.random() < (0.02 if cheaper or not small else 0.3):
@@ -232,7 +232,7 @@ def slow_cluster(rng, *, slower=5.0):
     for place in range(240):
         region = "eu" if rng.random() < 0.12 else "us"
         scale = (slower if region == "eu" else 1.0) * rng.lognormal(0, 0.25)
-        writer = RunWriter("/task", start_ns=MONDAY_NS + place * 600 * SECOND)
+        writer = RunWriter("/task", start_ns=MONDAY_NS + place * 480 * SECOND)
         writer.infer(scale)
         chained(writer, "look_up", 0.5 * scale)
         runs.append(_with_command(writer.done(), attributes={"region": region}))

@@ -34,4 +34,4 @@ def test_a_world_without_the_fault_is_left_alone(make):
     """The same load, memory, orders, models and regions without the fault: nothing is claimed."""
     planted = make(np.random.default_rng(8))
     findings = analyse(PlantedSource(planted.runs)).findings
-    assert [finding.label for finding in findings if finding.kind not in planted.follows] == []
+    assert [finding.summary for finding in findings if finding.kind not in planted.follows] == []
