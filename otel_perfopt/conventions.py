@@ -15,6 +15,7 @@ GEN_AI_REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
 GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
 GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
 GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
@@ -57,6 +58,7 @@ MCP_RESOURCES_READ: Final = "resources/read"
 
 # --- General semantic conventions -------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
 SERVER_ADDRESS: Final = "server.address"
 ERROR_TYPE: Final = "error.type"
 USER_ID: Final = "user.id"
@@ -78,6 +80,7 @@ STEP_OTHER: Final = "other"
 COMMAND_NAME: Final = "perfopt.command.name"
 COMMAND_OUTCOME: Final = "perfopt.command.outcome"
 TOOL_EFFECTS: Final = "perfopt.tool.effects"
+PROMPT_DIGEST: Final = "perfopt.prompt.digest"  # which system instructions a model call had
 ARGUMENTS_DIGEST: Final = "perfopt.tool.arguments.digest"
 RESULT_DIGEST: Final = "perfopt.tool.result.digest"
 RESULT_TOKENS: Final = "perfopt.tool.result.tokens"
@@ -88,6 +91,7 @@ DATAFLOW_TRUNCATED: Final = "perfopt.dataflow.truncated"
 REQUESTED_BY: Final = "perfopt.requested_by"
 DURATION_ESTIMATED: Final = "perfopt.duration.estimated"
 CONTEXT_RESENT_TOKENS: Final = "perfopt.context.resent_tokens"
+CONTEXT_SAVED_TOKENS: Final = "perfopt.context.saved_tokens"  # estimated: not sent, since the context was shortened
 CONTEXT_WINDOW_TOKENS: Final = "perfopt.context.window_tokens"
 TIME_TO_FIRST_TOKEN: Final = "perfopt.time_to_first_token"  # noqa: S105 - a duration, not a password
 COST_USD: Final = "perfopt.cost.usd"
@@ -139,6 +143,7 @@ POLICY_CLAIMED: Final = "claimed"
 POLICY_WASTED: Final = "wasted"
 POLICY_DISCARDED: Final = "discarded"
 POLICY_SAVED_NS: Final = "saved_ns"
+POLICY_SAVED_TOKENS: Final = "saved_tokens"  # estimated
 POLICY_APPLIED: Final = "applied"  # requests to a model that were changed, or would have been
 
 # Faults of our own code: one event each, and how many in the run (`POLICY_FAULTS`, `FAULTS`).

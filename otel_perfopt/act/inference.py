@@ -10,7 +10,7 @@ from otel_perfopt import conventions
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.enrolment import Use, enrol, use_of
 from otel_perfopt.act.fault_log import SELECTION, FaultLog
-from otel_perfopt.act.inference_table import InferenceOptimizations
+from otel_perfopt.act.inference_table import CONTEXT_REWRITERS, InferenceOptimizations
 from otel_perfopt.act.middleware import InferenceMiddleware, Proceed, ProceedAsync, Rewriter, guard, guard_async
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Rule
@@ -42,12 +42,14 @@ class InferenceRuntime:
         self._process_unit = process_unit
         self._rewriters = optimizations.rewriters
         self._middlewares = optimizations.middlewares
+        self._sent_plain = optimizations.sent_plain
         self._innermost_first = tuple(reversed(optimizations.middlewares))
 
     def around_inference(self, call: InferenceCall, execute: Callable[[InferenceCall], Any]) -> Any:
         """Make a synchronous call, or give its result some other way."""
         in_force = self._source.current()
         if not in_force.plan.inference_rules:
+            self._sent_plain.note(call.run.conversation_id)
             return execute(call)
         around = partial(self._conduct, in_force, call)
         return guard(SELECTION, around, execute, call, self._faults.note, repeatable=True)
@@ -58,6 +60,7 @@ class InferenceRuntime:
         """Make an asynchronous call, or give its result some other way."""
         in_force = self._source.current()
         if not in_force.plan.inference_rules:
+            self._sent_plain.note(call.run.conversation_id)
             return await execute(call)
         around = partial(self._conduct_async, in_force, call)
         return await guard_async(SELECTION, around, execute, call, self._faults.note, repeatable=True)
@@ -155,6 +158,8 @@ class InferenceRuntime:
             use = uses.get(rewriter.name)
             if use is not None and self._rewritten(rewriter, use, call):
                 rewritten.append((rewriter.name, use))
+        if not any(name in uses and not uses[name].shadow for name in CONTEXT_REWRITERS):
+            self._sent_plain.note(call.run.conversation_id)
         return rewritten
 
     def _rewritten(self, rewriter: Rewriter, use: Use, call: InferenceCall) -> bool:
@@ -177,6 +182,7 @@ class InferenceRuntime:
     def _take_back(self, rewritten_by: list[tuple[str, Use]], call: InferenceCall, error: Exception) -> None:
         for name, use in rewritten_by:
             self._faults.note(name, error, call.run, use.policy)
+        self._sent_plain.note(call.run.conversation_id)
         call.restore()
 
     def _followed(self, in_force: InForce) -> bool:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from otel_perfopt.act import context_compression
+from otel_perfopt.act.context_compression import ContextCompression
 from otel_perfopt.act.effort_routing import EffortRouting
 from otel_perfopt.act.middleware import InferenceMiddleware, Rewriter
 from otel_perfopt.act.model_routing import ModelRouting
 from otel_perfopt.act.prompt_cache import PromptCache
 from otel_perfopt.act.prompt_tidy import PromptTidy
 from otel_perfopt.act.response_cache import ResponseCache
+from otel_perfopt.act.sent_plain import SentPlain
+
+# Those that change what a conversation's history says: once it went out without them, it goes on without them.
+CONTEXT_REWRITERS: Final = (context_compression.NAME,)
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceOptimizations:
-    """What rewrites requests, first to last, and what stands around sending them, outermost first."""
+    """What rewrites requests, first to last, and what stands around sending them, outermost first.
+
+    `sent_plain` is told of every conversation that goes out without its context rewritten.
+    """
 
     rewriters: tuple[Rewriter, ...]
     middlewares: tuple[InferenceMiddleware, ...]
+    sent_plain: SentPlain
 
 
 def inference_optimizations() -> InferenceOptimizations:
     """Return new optimizations: one set a process."""
+    sent_plain = SentPlain()
     return InferenceOptimizations(
-        rewriters=(ModelRouting(), EffortRouting(), PromptTidy(), PromptCache()),
+        rewriters=(ModelRouting(), EffortRouting(), PromptTidy(), ContextCompression(sent_plain), PromptCache()),
         middlewares=(ResponseCache(),),
+        sent_plain=sent_plain,
     )

@@ -90,6 +90,11 @@ class Rule:
         values = {"command": command, "model": model}
         return _matches_all(self.decision.match, values) and not _matches_any(self.decision.exclude, values)
 
+    def covers_tool(self, tool: str) -> bool:
+        """Tell whether results of `tool` are meant, for optimizations that stand elsewhere than around its calls."""
+        match, exclude = self.decision.match, self.decision.exclude
+        return (not match.tool or _any_fits(match.tool, tool)) and not _any_fits(exclude.tool, tool)
+
     def touches(self, write: ToolKey, written: CallScope, read_tool: str, read: CallScope) -> bool:
         """Tell whether a call of `write` may have changed what a call of `read_tool` returned.
 

@@ -10,9 +10,9 @@ from governed import Agent, decision
 from otel_perfopt.act import breaker, early_batch, early_call, enrolment, parallel_tools, run_tally, runtime, tool_cache
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.middleware import guard, guard_async
+from otel_perfopt.act.parameters.table import Seam, names_at
 from otel_perfopt.act.patience import Patience
 from otel_perfopt.act.result_store import ResultStore
-from otel_perfopt.act.parameters.table import Seam, names_at
 from otel_perfopt.act.selection import Plan, Rule
 from otel_perfopt.act.single_flight import FlightBoard
 from otel_perfopt.act.snapshot_source import FixedSource

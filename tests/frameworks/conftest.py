@@ -263,7 +263,7 @@ def watching() -> Watching:
 def governed(spans: Recorded) -> Iterator[Any]:
     """Call it with decisions: real clients' calls go through a runtime that follows them."""
     from otel_perfopt.act.runtime import Runtime  # noqa: PLC0415 - only these tests need the runtime
-    from otel_perfopt.act.snapshot_source import FixedSource  # noqa: PLC0415
+    from otel_perfopt.act.snapshot_source import FixedSource, in_force_of  # noqa: PLC0415
     from otel_perfopt.decide.decision import Snapshot  # noqa: PLC0415
     from otel_perfopt.signal.emit import inference_calls  # noqa: PLC0415
     from otel_perfopt.signal.frameworks import anthropic_messages, openai_chat, openai_responses  # noqa: PLC0415
@@ -276,10 +276,14 @@ def governed(spans: Recorded) -> Iterator[Any]:
                 done.extend(integration.instrument_module(importlib.import_module(name)))
 
     def follow(*decisions: Any) -> Any:
-        source = FixedSource(Snapshot(1, time.time_ns(), 600, decisions=decisions))
-        runtimes.append(Runtime(source))
-        inference_calls.set_inference_interceptor(runtimes[-1].inference)
-        return runtimes[-1]
+        snapshot = Snapshot(1, time.time_ns(), 600, decisions=decisions)
+        if runtimes:
+            # The controller has published anew.
+            runtimes[0]._source.in_force = in_force_of(snapshot)
+        else:
+            runtimes.append(Runtime(FixedSource(snapshot)))
+            inference_calls.set_inference_interceptor(runtimes[0].inference)
+        return runtimes[0]
 
     yield follow
     inference_calls.set_inference_interceptor(None)

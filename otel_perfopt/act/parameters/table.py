@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
 from otel_perfopt.act.parameters.model_routing import ModelRoutingParameters
 from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
@@ -41,6 +42,7 @@ OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "model_routing": OptimizationEntry(Seam.INFERENCE, ModelRoutingParameters.read),
     "effort_routing": OptimizationEntry(Seam.INFERENCE, EffortRoutingParameters.read),
     "prompt_tidy": OptimizationEntry(Seam.INFERENCE, PromptTidyParameters.read),
+    "context_compression": OptimizationEntry(Seam.INFERENCE, ContextCompressionParameters.read),
     "prompt_cache": OptimizationEntry(Seam.INFERENCE, PromptCacheParameters.read),
     "response_cache": OptimizationEntry(Seam.INFERENCE, ResponseCacheParameters.read),
 }
