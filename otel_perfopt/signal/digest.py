@@ -16,12 +16,18 @@ MAX_LEAF_CHARS = 64
 MAX_TEXT_CHARS = 1 << 20
 _CHUNK_CHARS = 1 << 16
 _MAX_KNOWN_WORDS = 1 << 15
+_MAX_KNOWN_LEAVES = 1 << 13
 _MAX_TOKEN_CHARS = 512
+# Cycles are met by their depth: looking out for them costs half as much as all the rest.
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr, check_circular=False
+)
 _SPACE = re.compile(r"\s")
 
-# Agents and sessions use the same words again and again; cleared when full.
+# Agents and sessions use the same words, and the same short values, again and again; cleared when full.
 _known: dict[str, tuple[str, ...]] = {}
 _everyday: set[str] = set()
+_leaves: dict[str, tuple[str, ...]] = {}
 
 
 def content_digest(value: object) -> str:
@@ -31,7 +37,27 @@ def content_digest(value: object) -> str:
     spaces), so key order and layout make no difference. What JSON cannot express is digested by
     its `repr`. Never raises.
     """
-    return blake2b(_canonical(value), digest_size=CONTENT_DIGEST_BYTES).hexdigest()
+    return _digest(_canonical(value))
+
+
+def digest_and_chars(value: object) -> tuple[str, int | None]:
+    """Return the digest, and how long a list's or dict's JSON text is as it is usually written (with spaces).
+
+    The length is None of anything else, and where the text would have to be written to know it.
+    """
+    canonical = _canonical(value)
+    plain = type(value) in (dict, list) and b"\\" not in canonical
+    return _digest(canonical), _usual_chars(canonical) if plain else None
+
+
+def _digest(canonical: bytes) -> str:
+    return blake2b(canonical, digest_size=CONTENT_DIGEST_BYTES).hexdigest()
+
+
+def _usual_chars(canonical: bytes) -> int:
+    # Without escapes every second piece between quotes is structure, where a space follows each sign.
+    structure = b"".join(canonical.split(b'"')[::2])
+    return len(canonical.decode("utf-8", "surrogatepass")) + structure.count(b",") + structure.count(b":")
 
 
 def flow_values(value: object, limit: int) -> tuple[frozenset[str], bool]:
@@ -72,26 +98,52 @@ def flow_list(value: object, limit: int) -> tuple[tuple[str, ...], bool]:
 
 
 def _collect(value: object, found: dict[str, None], limit: int) -> bool:
-    chars = 0
-    for leaves, leaf in enumerate(_leaves(_structure(value))):
-        chars += len(leaf.text)
-        if leaves >= MAX_LEAVES or chars > MAX_TEXT_CHARS or not _add_values(leaf, found, limit):
-            return False
+    """Add the digests of every leaf in order, without recursion: cycles end at `MAX_LEAVES`."""
+    held = _structure(value)
+    if isinstance(held, str):
+        return len(held) <= MAX_TEXT_CHARS and _add_words(held, found, limit)
+    chars = seen = 0
+    pending: list[Iterator[object]] = [iter((held,))]
+    while pending:
+        for item in pending[-1]:
+            seen += 1
+            if seen > MAX_LEAVES:
+                return False
+            # Exact types first: asking for the abstract ones costs more than all the rest.
+            text = item if type(item) is str else _text(item)
+            if text is None:
+                pending.append(_items(item))
+                break
+            if text:
+                chars += len(text)
+                if chars > MAX_TEXT_CHARS or not _add_leaf(text, found, limit):
+                    return False
+        else:
+            pending.pop()
     return True
 
 
-class _Leaf:
-    __slots__ = ("alone", "text")
+def _add_leaf(text: str, found: dict[str, None], limit: int) -> bool:
+    if len(text) > MAX_LEAF_CHARS:
+        return _add_words(text, found, limit)
+    digests = _leaves.get(text)
+    if digests is None:
+        if len(_leaves) >= _MAX_KNOWN_LEAVES:
+            _leaves.clear()
+        digests = _leaves[text] = _leaf_digests(text)
+    if digests:
+        found.update(dict.fromkeys(digests))
+        return len(found) <= limit
+    return True
 
-    def __init__(self, text: str, *, alone: bool) -> None:
-        self.text = text
-        self.alone = alone
+
+def _leaf_digests(text: str) -> tuple[str, ...]:
+    whole = (_short(text),) if is_specific_leaf(text) else ()
+    words = set(text.split()) - _everyday
+    return (*whole, *(digest for word in sorted(words) for digest in _known.get(word) or _remember(word)))
 
 
-def _add_values(leaf: _Leaf, found: dict[str, None], limit: int) -> bool:
-    text = leaf.text
-    if not leaf.alone and len(text) <= MAX_LEAF_CHARS and is_specific_leaf(text):
-        found[_short(text)] = None
+def _add_words(text: str, found: dict[str, None], limit: int) -> bool:
     for words in _words(text):
         # Sets do the bulk of it in C: most words are known to hold nothing.
         for word in sorted(words - _everyday):
@@ -143,36 +195,28 @@ def _structure(value: object) -> object:
     return value
 
 
-def _leaves(value: object) -> Iterator[_Leaf]:
-    """Yield the scalars of a structure in order, without recursion: cycles end at `MAX_LEAVES`."""
-    if isinstance(value, str):
-        yield _Leaf(value, alone=True)
-        return
-    pending: list[Iterator[object]] = [iter((value,))]
-    while pending:
-        for item in pending[-1]:
-            if isinstance(item, Mapping):
-                pending.append(iter(list(item.values())))
-            elif isinstance(item, (list, tuple, set, frozenset)):
-                pending.append(iter(list(item)))
-            else:
-                yield _Leaf(_text(item), alone=False)
-                continue
-            yield _Leaf("", alone=True)
-            break
-        else:
-            pending.pop()
+def _items(held: object) -> Iterator[object]:
+    # A copy: what holds them may be changed meanwhile.
+    if type(held) is list or type(held) is tuple:
+        return iter(list(held))
+    return iter(list(held.values()) if isinstance(held, Mapping) else list(held))  # type: ignore[call-overload]
 
 
-def _text(item: object) -> str:
+def _text(item: object) -> str | None:
+    """Return a leaf's text, empty where nothing of it counts; None for what holds others."""
+    kind = type(item)
+    if kind is dict or kind is list or kind is tuple:
+        return None
+    if item is None or kind is bool:
+        return ""
     if isinstance(item, str):
         return item
-    if item is None or isinstance(item, bool):
-        return ""
     # The number itself: `str` of a member of an enumeration is its name on Python 3.10.
     if isinstance(item, int):
         return int.__repr__(item)
-    return float.__repr__(item) if isinstance(item, float) else ""
+    if isinstance(item, float):
+        return float.__repr__(item)
+    return None if isinstance(item, (Mapping, list, tuple, set, frozenset)) else ""
 
 
 def _canonical(value: object) -> bytes:
@@ -181,7 +225,7 @@ def _canonical(value: object) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
+        text = _CANONICAL.encode(value)
     except Exception:  # a caller's own types may do anything, and the host must not feel it
         text = _description(value)
     return text.encode("utf-8", "surrogatepass")

@@ -13,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import ToolCall
-from otel_perfopt.signal.digest import content_digest, flow_values
+from otel_perfopt.signal.digest import content_digest, digest_and_chars, flow_values
 from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.late_description import UNDESCRIBED, described_later
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS
@@ -132,7 +132,11 @@ def hit(call: ToolCall, result: object) -> None:
 
 def estimated_tokens(text: str) -> int:
     """Return about how many tokens `text` is: four characters a token, as usual for English and code."""
-    return -(-len(text) // CHARS_PER_TOKEN)
+    return _tokens(len(text))
+
+
+def _tokens(chars: int) -> int:
+    return -(-chars // CHARS_PER_TOKEN)
 
 
 def _arguments(call: ToolCall) -> object:
@@ -147,18 +151,18 @@ def description_of(arguments: object, result: object) -> dict[str, Any]:
     """Return the attributes that tell a call's arguments and result from others."""
     inputs, _ = flow_values(arguments, MAX_FLOW_VALUES)
     outputs, truncated = _outputs(result)
-    text = result if isinstance(result, str) else _as_text(result)
+    digest, chars = digest_and_chars(result)
     attributes: dict[str, Any] = {
         c.ARGUMENTS_DIGEST: content_digest(arguments),
-        c.RESULT_DIGEST: content_digest(result),
-        c.RESULT_TOKENS: estimated_tokens(text),
+        c.RESULT_DIGEST: digest,
+        c.RESULT_TOKENS: _tokens(len(_as_text(result)) if chars is None else chars),
         c.DATAFLOW_INPUTS: sorted(inputs),
         c.DATAFLOW_OUTPUTS: sorted(outputs),
         c.DATAFLOW_TRUNCATED: truncated,
     }
     if _capture_content:
         attributes[c.GEN_AI_TOOL_CALL_ARGUMENTS] = _as_text(arguments)[:MAX_CONTENT_CHARS]
-        attributes[c.GEN_AI_TOOL_CALL_RESULT] = text[:MAX_CONTENT_CHARS]
+        attributes[c.GEN_AI_TOOL_CALL_RESULT] = _as_text(result)[:MAX_CONTENT_CHARS]
     return attributes
 
 
