@@ -155,6 +155,7 @@ def _facts(found: StoreInfo) -> list[tuple[str, Any]]:
         ("traces", f"{found.traces:,}"),
         ("services", f"{found.services:,}"),
         ("window", window),
+        ("without a clock", f"{found.untimed_spans:,} spans"),
         ("on disk", f"{found.disk_bytes / 1e6:,.1f} MB in {found.parts:,} parts"),
         ("retention", found.retention or "kept for good"),
         ("promoted columns", ", ".join(found.promoted) or "none"),

@@ -13,8 +13,10 @@ from otel_perfopt.measure.store.schema import SPAN_COLUMNS, identifier
 from otel_perfopt.measure.store.telemetry_store import TelemetryStore
 from otel_perfopt.measure.store.window import Window
 
-_COUNTS: Final = """SELECT count(), uniq(TraceId), toUnixTimestamp64Nano(min(Timestamp)),
-toUnixTimestamp64Nano(max(Timestamp)), uniq(ServiceName) FROM {spans}"""
+# Chat trajectories have no clock: their times only give an order, from the epoch on.
+_COUNTS: Final = """SELECT count(), uniq(TraceId), countIf(toYear(Timestamp) <= 1971) AS Untimed,
+toUnixTimestamp64Nano(minIf(Timestamp, toYear(Timestamp) > 1971)), toUnixTimestamp64Nano(max(Timestamp)),
+uniq(ServiceName) FROM {spans}"""
 _DAYS: Final = """SELECT toString(toDate(Timestamp)) AS Day, count(), uniq(TraceId) FROM {spans}
 GROUP BY Day ORDER BY Day"""
 _PARTS: Final = """SELECT sum(bytes_on_disk), count() FROM system.parts
@@ -37,13 +39,18 @@ class DayCount:
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """What a store holds. `window_ns` is the first and last span's start, None when empty; `disk_bytes` compressed."""
+    """What a store holds.
+
+    `window_ns` is the first and last start of a span with a clock, None where there is none;
+    `disk_bytes` is compressed.
+    """
 
     address: str
     kind: str
     spans: int
     traces: int
     services: int
+    untimed_spans: int
     window_ns: tuple[int, int] | None
     disk_bytes: int
     parts: int
@@ -55,7 +62,7 @@ class StoreInfo:
 def store_info(store: TelemetryStore) -> StoreInfo:
     """Count what is there."""
     connection, spans = store.connection, store.spans
-    count, traces, first, last, services = connection.rows(_COUNTS.format(spans=spans))[0]
+    count, traces, untimed, first, last, services = connection.rows(_COUNTS.format(spans=spans))[0]
     table = {"table": store.address.table}
     disk = connection.rows(_PARTS, table)
     engine = connection.rows(_TABLE, table)
@@ -66,7 +73,8 @@ def store_info(store: TelemetryStore) -> StoreInfo:
         spans=int(count),
         traces=int(traces),
         services=int(services),
-        window_ns=(int(first), int(last)) if count else None,
+        untimed_spans=int(untimed),
+        window_ns=(int(first), int(last)) if count > untimed else None,
         disk_bytes=int(disk[0][0] or 0) if disk else 0,
         parts=int(disk[0][1]) if disk else 0,
         retention=_retention(str(engine[0][0]) if engine else ""),
