@@ -33,8 +33,10 @@ def found(tool, variable):
     version = re.search(r"version (\d+)\.", said.stdout + said.stderr)
     # A build from the module says no version; whether it takes OTLP is what counts.
     if version is None and tool == "prometheus":
-        known = "enable-otlp-receiver" in subprocess.run([path, "--help"], capture_output=True, text=True).stdout
-        return (path, "") if known else (None, f"{path} takes no OTLP")
+        helped = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
+        return (
+            (path, "") if "enable-otlp-receiver" in helped.stdout + helped.stderr else (None, f"{path} takes no OTLP")
+        )
     if version is not None and int(version[1]) < OLDEST:
         return None, f"{path} is version {version[1]}; {OLDEST} is the first that takes OTLP as it is sent"
     return path, ""
@@ -107,10 +109,15 @@ def running_prometheus(path, folder):
 def _wait_until_ready(process, address, log):
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urlopen(f"http://{address}/-/ready", timeout=1) as response:
-                if response.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.1)
+        if _answers(address):
+            return
+        time.sleep(0.1)
     raise AssertionError(f"prometheus did not start:\n{log.read_text()[-2000:]}")
+
+
+def _answers(address):
+    try:
+        with urlopen(f"http://{address}/-/ready", timeout=1) as response:
+            return response.status == 200
+    except (URLError, OSError):
+        return False

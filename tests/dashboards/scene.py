@@ -23,7 +23,7 @@ TIMEOUT_S = 90.0
 FIRST_ACT = ("sum(perfopt_policy_units) > 30",)
 SECOND_ACT = (
     'perfopt_policy_state{perfopt_policy="noisy-parallel"} == 8',
-    "perfopt_policy_effect_ratio",
+    'perfopt_policy_effect_ratio{perfopt_role="goal"}',
     "sum(perfopt_errors_total) > 1",
     'count_over_time(perfopt_errors_total{perfopt_step_kind="command"}[1m]) > 2',
 )
@@ -52,12 +52,14 @@ def scene(prometheus, folder):
         backend = stack.enter_context(_backends(Path(folder) / "shop"))
         environment = _agent_environment(home, {**os.environ, **backend, **export})
         stack.enter_context(_controller(home, folder, export))
-        for number in range(2):
-            stack.enter_context(_agents(number, environment, folder))
+        agents = [stack.enter_context(_agents(number, environment, folder)) for number in range(2)]
         _wait_for(prometheus, FIRST_ACT)
         _perfopt("rollback", "noisy-parallel", "--as", "anna", "--reason", "looked wrong", "--home", str(home))
         _wait_for(prometheus, SECOND_ACT)
         yield home
+        # Both end their conversations at the same time, not one after the other.
+        for agent in agents:
+            agent.stdin.close()
 
 
 def _wait_for(prometheus, expressions):
