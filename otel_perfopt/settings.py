@@ -27,6 +27,9 @@ class AgentSettings:
     Live `metrics` go to the host's meter provider and, where telemetry is written and unless
     `write_metrics` is off, to files in `metrics` under `home`, a line a minute. `prices` is a price
     table of one's own; `windows` gives context sizes in tokens where spans do not (`glob=200000`).
+
+    Where there is a `snapshot_url` the snapshot is asked for there every `snapshot_poll_s` seconds, with
+    the token given or, so that it can be exchanged, in a file; kill files in `home` count all the same.
     """
 
     home: Path = Path(".perfopt")
@@ -47,6 +50,10 @@ class AgentSettings:
     write_metrics: bool = True
     prices: Path | None = None
     windows: tuple[tuple[str, int], ...] = ()
+    snapshot_url: str = ""
+    snapshot_token: str = ""
+    snapshot_token_file: Path | None = None
+    snapshot_poll_s: float = 2.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AgentSettings:
@@ -71,6 +78,10 @@ class AgentSettings:
             write_metrics=_unless_off(source, "PERFOPT_WRITE_METRICS"),
             prices=Path(source["PERFOPT_PRICES"]) if source.get("PERFOPT_PRICES") else None,
             windows=_windows(_items(source, "PERFOPT_CONTEXT_WINDOWS")),
+            snapshot_url=source.get("PERFOPT_SNAPSHOT_URL", "").strip(),
+            snapshot_token=source.get("PERFOPT_SNAPSHOT_TOKEN", "").strip(),
+            snapshot_token_file=_path(source, "PERFOPT_SNAPSHOT_TOKEN_FILE"),
+            snapshot_poll_s=_number(source, "PERFOPT_SNAPSHOT_POLL_S", 2.0),
         )
 
 
@@ -99,6 +110,10 @@ class ExportSettings:
 def _otlp(source: Mapping[str, str], name: str) -> str:
     specific, general = (f"OTEL_EXPORTER_OTLP_{middle}{name}" for middle in ("METRICS_", ""))
     return (source.get(specific) or source.get(general) or "").strip()
+
+
+def _path(source: Mapping[str, str], name: str) -> Path | None:
+    return Path(source[name]) if source.get(name) else None
 
 
 def _flag(source: Mapping[str, str], name: str) -> bool:

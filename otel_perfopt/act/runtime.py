@@ -23,8 +23,9 @@ from otel_perfopt.act.middleware import Middleware, Proceed, ProceedAsync, guard
 from otel_perfopt.act.parallel_tools import ParallelTools
 from otel_perfopt.act.parameters.table import OPTIMIZATIONS
 from otel_perfopt.act.patience import Patience
-from otel_perfopt.act.selection import NO_PLAN, Plan, Selection, parse_effects
-from otel_perfopt.act.snapshot_source import FileSource, FixedSource, InForce, SnapshotSource
+from otel_perfopt.act.selection import NO_PLAN, Plan, Selection
+from otel_perfopt.act.snapshot_http import source_of
+from otel_perfopt.act.snapshot_source import FixedSource, InForce, SnapshotSource
 from otel_perfopt.act.tool_cache import ToolCache
 from otel_perfopt.act.write_journal import ANY_WRITE, Write, WriteJournal
 from otel_perfopt.settings import AgentSettings
@@ -32,16 +33,14 @@ from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
 
 
 def install(settings: AgentSettings) -> Runtime:
-    """Return an interceptor that follows the snapshot under `settings.home`; `close()` ends it.
+    """Return an interceptor that follows the snapshot under `settings.home`, or at its address; `close()` ends it.
 
     Never raises. The snapshot is looked at from a thread of its own; this waits at most 0.2 s for
     the first look.
     """
     if not settings.enabled:
         return Runtime(FixedSource())
-    source = FileSource(settings.home, parse_effects(settings.effects), killed=settings.killed)
-    source.start()
-    return Runtime(source)
+    return Runtime(source_of(settings))
 
 
 class Runtime:

@@ -37,9 +37,7 @@ class SnapshotFetcher:
     `token` is asked for at each look, so that it may be exchanged while the agent runs.
     """
 
-    def __init__(
-        self, url: str, token: Callable[[], str], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, token: Callable[[], str], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._parts = urlsplit(url)
         self._token = token
         self._monotonic = monotonic

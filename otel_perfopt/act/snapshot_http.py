@@ -25,6 +25,8 @@ from otel_perfopt.settings import AgentSettings
 FETCH_S = 2.0
 MOST_BACKOFF_S = 30.0
 _JITTER = (0.75, 1.25)
+# The module's own generator is the host's: drawing from it would change what a seeded program does.
+_UNSEEDED = random.SystemRandom()
 _MOST_TOKEN_BYTES = 4096
 
 
@@ -81,7 +83,7 @@ class HttpSource(FileSource):
         clock: Clock = SYSTEM_CLOCK,
         poll_s: float = POLL_S,
         fetch_s: float = FETCH_S,
-        jitter: Callable[[float, float], float] = random.uniform,
+        jitter: Callable[[float, float], float] = _UNSEEDED.uniform,
     ) -> None:
         self._fetcher = SnapshotFetcher(url, token)
         self._fetch_s = fetch_s

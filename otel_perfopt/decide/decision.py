@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field
 from otel_perfopt.decide.allocation import Allocation
 
 SNAPSHOT_VERSION = 1
+# Over HTTP: how old the document is by the controller's own clock, in seconds.
+SNAPSHOT_AGE_HEADER = "Perfopt-Snapshot-Age"
+SNAPSHOT_PATH = "/v1/snapshot"
 
 
 @dataclass(frozen=True, slots=True)
