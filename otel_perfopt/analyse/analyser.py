@@ -15,8 +15,7 @@ from otel_perfopt.analyse.efficiency_pattern import EfficiencyPattern
 from otel_perfopt.analyse.error_cost import ErrorCost
 from otel_perfopt.analyse.error_loss import ErrorLoss
 from otel_perfopt.analyse.finding import Finding
-from otel_perfopt.analyse.histories import Histories, history_findings
-from otel_perfopt.analyse.history import History
+from otel_perfopt.analyse.histories import Histories, SeriesOutcome
 from otel_perfopt.analyse.hotspot import Hotspot
 from otel_perfopt.analyse.memory_growth import MemoryGrowth
 from otel_perfopt.analyse.n_plus_one import NPlusOne
@@ -37,6 +36,7 @@ from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.saturation import Saturation
 from otel_perfopt.analyse.sequence import Sequence
 from otel_perfopt.analyse.serial_independent import SerialIndependent
+from otel_perfopt.analyse.series_findings import series_findings
 from otel_perfopt.analyse.slow_cluster import SlowCluster
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
@@ -144,7 +144,7 @@ class Analyser:
         opportunities = tuple(
             replace(item, conversations=counts.conversations) for item in self._opportunities.opportunities()
         )
-        histories = self._histories.result()
+        series = self._histories.outcome()
         return Analysis(
             tally=input_tally(tally),
             window_ns=totals.window_ns(),
@@ -161,19 +161,23 @@ class Analyser:
             repetition=self._repeats.result(),
             errors=self._errors.result(),
             next_steps=self._next.result(),
-            histories=histories,
+            histories=series.histories,
+            correlations=series.correlations,
+            regressions=series.regressions,
             waterfall=self._typical.result(),
             opportunities=opportunities,
             combined=self._opportunities.combined(),
-            findings=self._findings(opportunities, histories),
+            findings=self._findings(opportunities, series),
             notes=self._notes(),
         )
 
-    def _findings(self, opportunities: tuple[Opportunity, ...], histories: tuple[History, ...]) -> tuple[Finding, ...]:
+    def _findings(self, opportunities: tuple[Opportunity, ...], series: SeriesOutcome) -> tuple[Finding, ...]:
         window_ns = self._totals.window_ns()
         found = [finding for detector in self._detectors for finding in detector.findings()]
-        found = with_savings(found, opportunities, replayed=window_ns is not None) + history_findings(histories)
-        return ranked(replace(finding, window_ns=window_ns or (0, 0)) for finding in found)
+        found = with_savings(found, opportunities, replayed=window_ns is not None) + series_findings(series)
+        # A finding on a time of its own, such as a coming peak, keeps that.
+        whole = window_ns or (0, 0)
+        return ranked(finding if any(finding.window_ns) else replace(finding, window_ns=whole) for finding in found)
 
     def _notes(self) -> tuple[str, ...]:
         return notes_of(self._counts(), self._usage.tools(), self._usage.models())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.finding import Finding, Interval
-from otel_perfopt.analyse.history import History
+from otel_perfopt.analyse.history import History, LoadCorrelation, Regression
 from otel_perfopt.execution.model import NO_TOKENS, StepKind, Target, TokenUsage
 from otel_perfopt.signal.source import ReadProblem
 
@@ -350,6 +350,8 @@ class Analysis:
     errors: tuple[ErrorRow, ...] = ()
     next_steps: NextSteps = field(default_factory=NextSteps)
     histories: tuple[History, ...] = ()
+    correlations: tuple[LoadCorrelation, ...] = ()
+    regressions: tuple[Regression, ...] = ()
     waterfall: Waterfall | None = None
     opportunities: tuple[Opportunity, ...] = ()
     combined: tuple[CombinedSaving, ...] = ()

@@ -8,6 +8,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from otel_perfopt.execution.model import Execution
+
 MAX_CALLS = 40_000
 
 
@@ -22,6 +24,11 @@ class CallSample:
     runs: NDArray[np.int64]
 
 
+def run_mark(execution: Execution) -> int:
+    """Return a number that runs are sampled by."""
+    return crc32(execution.trace_id.encode())
+
+
 class CallTimes:
     """Starts, ends and delays of calls; beyond 40,000 only whole runs are kept, every second, fourth, … by hash."""
 
@@ -29,9 +36,8 @@ class CallTimes:
         self._rows: list[tuple[int, int, int, int]] = []
         self._mask = 0
 
-    def add(self, trace_id: str, start_ns: int, end_ns: int, delay_ns: int = 0) -> None:
-        """Note one call of a run."""
-        mark = crc32(trace_id.encode())
+    def add(self, mark: int, start_ns: int, end_ns: int, delay_ns: int = 0) -> None:
+        """Note one call of the run with this mark (`run_mark`)."""
         if mark & self._mask:
             return
         self._rows.append((start_ns, max(start_ns, end_ns), delay_ns, mark))

@@ -52,9 +52,9 @@ class CombinedSavings:
             sums[INPUT_TOKENS] = float(run.tokens.input)
         for metric, add in ((LATENCY, self._add_time), (INPUT_TOKENS, self._add_tokens)):
             those = [item for item in imagined if self._rules[item[0]].metric == metric]
-            if those:
-                self._keys[metric].update(dict.fromkeys((rule, what_if.target) for rule, what_if, _ in those))
-                add(run, those, sums)
+            self._keys[metric].update(dict.fromkeys((rule, what_if.target) for rule, what_if, _ in those))
+            # What saves nothing alone is not replayed with the others.
+            add(run, [item for item in those if item[2]], sums)
         self._units.add(run.execution, sums)
 
     @staticmethod
@@ -62,7 +62,7 @@ class CombinedSavings:
         changes, before = Changes(), 0.0
         for place, (rule, what_if, alone) in enumerate(imagined):
             changes = merged(changes, what_if.changes)
-            saved = alone if not place else run.replay(changes).saved_ns / 1e9
+            saved = alone if place == 0 else run.replay(changes).saved_ns / 1e9
             key = (rule, what_if.target)
             sums[key] = sums.get(key, 0.0) + saved - before
             before = saved

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from otel_perfopt.analyse.analysis import ErrorRow
 from otel_perfopt.analyse.bounded_table import BoundedTable
@@ -76,7 +78,27 @@ def _retried(calls: list[Step], place: int) -> bool:
 
 def error_target(step: Step) -> Target:
     """Return whose error it is: the tool's, or the model's."""
-    return Target(model=model_of(step)) if step.kind is StepKind.INFERENCE else Target(tool=step.name)
+    return _model(model_of(step)) if step.kind is StepKind.INFERENCE else _tool(step.name)
+
+
+@lru_cache(maxsize=512)
+def _model(name: str) -> Target:
+    return Target(model=name)
+
+
+@lru_cache(maxsize=512)
+def _tool(name: str) -> Target:
+    return Target(tool=name)
+
+
+def call_counts(execution: Execution) -> Mapping[Target, int]:
+    """Return how many calls the run made of each target."""
+    named = Counter(
+        (step.kind is StepKind.INFERENCE, model_of(step) if step.kind is StepKind.INFERENCE else step.name)
+        for step in execution.steps
+        if step.kind in _CALLS
+    )
+    return {_model(name) if model else _tool(name): count for (model, name), count in named.items()}
 
 
 class ErrorCost:
@@ -89,9 +111,9 @@ class ErrorCost:
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        for step in execution.steps:
-            if step.kind in _CALLS and (len(self._calls) < 5000 or error_target(step) in self._calls):
-                self._calls[error_target(step)] += 1
+        for target, count in RunView.of(execution).derive(call_counts).items():
+            if len(self._calls) < 5000 or target in self._calls:
+                self._calls[target] += count
         for failure in RunView.of(execution).derive(failed_calls):
             loss = self._losses[failure.step.error_type or OTHER, error_target(failure.step)]
             loss.count += 1

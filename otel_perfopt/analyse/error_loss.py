@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
-from otel_perfopt.analyse.error_cost import FailedCall, error_target, failed_calls
+from otel_perfopt.analyse.error_cost import FailedCall, call_counts, error_target, failed_calls
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
@@ -23,7 +23,6 @@ MIN_ERRORS = 3
 MIN_RATE = 0.05
 MIN_TIME_SHARE = 0.01
 STORM = 3
-_CALLS = (StepKind.TOOL, StepKind.RETRIEVAL, StepKind.INFERENCE)
 
 
 @dataclass(slots=True)
@@ -60,9 +59,8 @@ class ErrorLoss:
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
-        for step in execution.steps:
-            if step.kind in _CALLS:
-                self._targets[error_target(step)].calls += 1
+        for target, count in RunView.of(execution).derive(call_counts).items():
+            self._targets[target].calls += count
         lost: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
         failures = [
             failure for failure in RunView.of(execution).derive(failed_calls) if not waits_for_person(failure.step)

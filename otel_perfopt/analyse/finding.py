@@ -53,11 +53,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The optimization that would act on a finding, with the parameters and match it would have."""
+    """The optimization that would act on a finding, with the parameters and match it would have.
+
+    `when` is the condition its policy would wait for; it speaks of when to act and predicts no saving.
+    """
 
     optimization: str
     parameters: Mapping[str, object] = field(default_factory=dict)
     match: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    when: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ class EffortRoutingRule(PlainRule):
         inside = {step.parent_span_id for step in thinking}
         changes = Changes(durations_ns={step.span_id: 0 for step in thinking})
         bound = run.waited_ns((*thinking, *(step for step in run.inferences if step.span_id in inside)))
-        return (WhatIf(Target(command=run.execution.command.name), changes, bound, thinking),)
+        waited = run.waited_ns(thinking)
+        return (WhatIf(Target(command=run.execution.command.name), changes, bound, thinking, saved_ns=waited),)
 
 
 class ModelRoutingRule(PlainRule):

@@ -8,7 +8,7 @@ import numpy as np
 
 from otel_perfopt.analyse.block_slope import block_slope
 from otel_perfopt.analyse.bounded_table import BoundedTable
-from otel_perfopt.analyse.call_times import CallTimes
+from otel_perfopt.analyse.call_times import CallTimes, run_mark
 from otel_perfopt.analyse.error_cost import error_target
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.rate_limited import is_rate_limited
@@ -54,10 +54,12 @@ class Queueing:
             return
         sums: dict[object, float] = {"time": execution.duration_s}
         waited: dict[Target, tuple[int, Step]] = {}
-        for step, delay_ns in RunView.of(execution).derive(start_gaps):
+        run = RunView.of(execution)
+        mark = run.derive(run_mark)
+        for step, delay_ns in run.derive(start_gaps):
             target = error_target(step)
             queue = self._targets[target]
-            queue.times.add(execution.trace_id, step.start_ns, step.end_ns, delay_ns)
+            queue.times.add(mark, step.start_ns, step.end_ns, delay_ns)
             queue.calls += 1
             queue.delay_ns += delay_ns
             sums[target] = sums.get(target, 0.0) + delay_ns / 1e9
@@ -122,5 +124,5 @@ def start_gaps(execution: Execution) -> tuple[tuple[Step, int], ...]:
         if step.kind is not StepKind.THINKING and not refused:
             gaps.append((step, max(0, step.start_ns - reached)))
         if step.end_ns >= reached:
-            reached, refused = step.end_ns, is_rate_limited(step)
+            reached, refused = step.end_ns, step.error_type is not None and is_rate_limited(step)
     return tuple(gaps)

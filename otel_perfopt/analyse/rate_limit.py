@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
-from otel_perfopt.analyse.error_cost import error_target
+from otel_perfopt.analyse.error_cost import call_counts
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.refused_calls import refusals
 from otel_perfopt.analyse.run_view import RunView
@@ -46,10 +46,9 @@ class RateLimit:
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
         run = RunView.of(execution)
-        for step in (*run.inferences, *run.calls):
-            target = error_target(step)
+        for target, count in run.derive(call_counts).items():
             if target in self._calls or len(self._calls) < 2000:
-                self._calls[target] = self._calls.get(target, 0) + 1
+                self._calls[target] = self._calls.get(target, 0) + count
         sums: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
         refused = run.derive(refusals)
         for refusal in refused:

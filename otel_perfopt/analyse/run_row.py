@@ -19,7 +19,7 @@ from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.execution.model import Execution, Outcome, Step, StepKind
 
 MAX_ROWS = 20_000
-MAX_TOOLS = 24
+MAX_TOOLS = 12
 MAX_TRAITS = 40
 MAX_TEXT = 60
 _NO_TRAITS = frozenset(

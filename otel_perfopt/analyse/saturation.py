@@ -9,7 +9,7 @@ import numpy as np
 
 from otel_perfopt.analyse.block_slope import block_slope
 from otel_perfopt.analyse.bounded_table import BoundedTable
-from otel_perfopt.analyse.call_times import CallSample, CallTimes
+from otel_perfopt.analyse.call_times import CallSample, CallTimes, run_mark
 from otel_perfopt.analyse.error_cost import error_target
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.run_view import RunView
@@ -52,13 +52,14 @@ class Saturation:
         if not execution.timed:
             return
         run = RunView.of(execution)
+        mark = run.derive(run_mark)
         for step in (*run.inferences, *run.calls):
             if step.error_type is None and step.end_ns > step.start_ns and not waits_for_person(step):
-                self._add(execution, step)
+                self._add(execution, step, mark)
 
-    def _add(self, execution: Execution, step: Step) -> None:
+    def _add(self, execution: Execution, step: Step, mark: int) -> None:
         called = self._targets[error_target(step)]
-        called.times.add(execution.trace_id, step.start_ns, step.end_ns)
+        called.times.add(mark, step.start_ns, step.end_ns)
         if called.seen != execution.trace_id:
             called.seen = execution.trace_id
             called.runs += 1
