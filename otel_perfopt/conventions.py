@@ -266,4 +266,9 @@ VERDICT_CODES: Final = {"waiting": 0, "better": 1, "inconclusive": 2, "worse": 3
 GUARDRAIL_CODES: Final = {"harmed": -1, "not shown": 0, "held": 1}
 RISK_CODES: Final = {"low": 1, "medium": 2, "high": 3}
 
+# The controller's log record for each new head of the ledger.
+LEDGER_HEAD_EVENT: Final = "perfopt.ledger.head"
+LEDGER_SEQUENCE: Final = "perfopt.ledger.sequence"
+LEDGER_HASH: Final = "perfopt.ledger.hash"
+
 INSTRUMENTATION_SCOPE: Final = "otel_perfopt"

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from otel_perfopt.analyse.forecasters import FORECASTERS, MIN_CYCLES
 from otel_perfopt.analyse.gaps import FilledValues, Values
 from otel_perfopt.analyse.history import Forecast, NotEnoughHistory
-from otel_perfopt.analyse.rolling_origin import BASELINE, Trials, forecast_quietly, trials_of
+from otel_perfopt.analyse.rolling_origin import BASELINE, forecast_quietly, independent_origins, trials_of
+from otel_perfopt.analyse.student_t import student_t
 
 LEVEL = 0.9
 MIN_ERRORS = 40
 # Far bins are less certain than near ones; errors are pooled where the lead is alike (in cycles).
 LEAD_EDGES = (0.25, 1.0, 3.0)
 CALIBRATED_SHARE = 0.6
+MOST_WIDENING = 3.0
 
 
 def forecast_of(
@@ -35,26 +37,40 @@ def forecast_of(
     trials = trials_of(filled, period, horizon, slow=slow)
     if trials is None or np.isfinite(trials.errors[BASELINE]).sum() < MIN_ERRORS:
         return NotEnoughHistory("too few hours with data to try a forecast on", int(filled.observed.sum()), needs)
-    method = trials.best()
-    expected = forecast_quietly(FORECASTERS[method], filled.values, period, horizon)
-    places = trials.origins[:, None] + np.arange(horizon)
-    scale = _Scale(trials.errors[method], places % period, period)
-    low, high = _interval(trials.errors[method], places % period, scale, level, period)
+    method, weight = trials.best()
+    errors = trials.mixed(method, weight)
+    expected = _expected(filled.values, period, horizon, method, weight)
+    places = (trials.origins[:, None] + np.arange(horizon)) % period
+    scale = _Scale(errors, places, period)
+    independent = independent_origins(trials.origins, horizon)
+    low, high = _interval(errors / scale.at(places), level, independent, _lead_edges(horizon, period))
+    coverage, wider = _check(trials.origins, errors, level, period)
     coming = (size + np.arange(horizon)) % period
     floor = 0.0 if float(np.min(filled.values[filled.observed])) >= 0 else -np.inf
+    base = np.where(np.isfinite(errors), trials.errors[BASELINE], np.nan)
+    naive = float(np.nanmean(np.abs(base)))
     return Forecast(
         method=method,
+        weight=weight,
         start_ns=filled.first_bin_ns + round(size * filled.step_s * 1e9),
         step_s=filled.step_s,
         expected=_plain(np.maximum(expected, floor)),
-        low=_plain(np.maximum(expected + low * scale.at(coming), floor)),
-        high=_plain(np.maximum(expected + high * scale.at(coming), floor)),
+        low=_plain(np.maximum(expected + wider * low * scale.at(coming), floor)),
+        high=_plain(np.maximum(expected + wider * high * scale.at(coming), floor)),
         level=level,
-        coverage=_coverage(trials, method, level, period),
-        error=float(np.nanmean(np.abs(trials.errors[method]))),
-        to_naive=trials.to_baseline(method) or 1.0,
-        trials=int(np.isfinite(trials.mean_error(method)).sum()),
+        coverage=coverage,
+        error=float(np.nanmean(np.abs(errors))),
+        to_naive=float(np.nanmean(np.abs(errors))) / naive if naive > 0 else 1.0,
+        trials=int(np.isfinite(errors).any(axis=1).sum()),
     )
+
+
+def _expected(values: Values, period: int, horizon: int, method: str, weight: float) -> Values:
+    base = FORECASTERS[BASELINE](values, period, horizon)
+    if weight <= 0:
+        return base
+    mix: Values = weight * forecast_quietly(FORECASTERS[method], values, period, horizon) + (1 - weight) * base
+    return mix if bool(np.isfinite(mix).all()) else base
 
 
 def _plain(values: Values) -> tuple[float, ...]:
@@ -87,44 +103,44 @@ def _around(values: Values, kernel: Values) -> Values:
     return np.convolve(wrapped, kernel, mode="valid")
 
 
-def _interval(
-    errors: Values, places: NDArray[np.int64], scale: _Scale, level: float, period: int
-) -> tuple[Values, Values]:
-    """Return the low and high quantile of scaled errors at each lead."""
-    horizon = errors.shape[1]
-    scores = errors / scale.at(places)
-    low, high = np.empty(horizon), np.empty(horizon)
-    for leads in _lead_groups(horizon, period):
-        found = np.sort(scores[:, leads][np.isfinite(scores[:, leads])])
+def _interval(scores: Values, level: float, independent: float, edges: list[int]) -> tuple[Values, Values]:
+    """Return the low and high quantile of scaled errors at each lead; `edges` part leads that are alike."""
+    low, high = np.empty(scores.shape[1]), np.empty(scores.shape[1])
+    # Quantiles of few independent days are as uncertain as a mean of few values is.
+    wider = student_t(1 - level, independent - 1) / student_t(1 - level, 1e9)
+    for start, end in pairwise(edges):
+        leads = slice(start, end)
+        found = scores[:, leads][np.isfinite(scores[:, leads])]
         if found.size < MIN_ERRORS:
-            found = np.sort(scores[np.isfinite(scores)])
-        # The coming error is one more of its kind: ranks are out of n + 1. Errors from one origin
-        # go up and down together, so an origin counts as one observation for the margin.
-        origins = int(np.isfinite(scores[:, leads]).any(axis=1).sum())
-        tail = (1 - level) / 2 * origins / (origins + 1)
-        low[leads], high[leads] = np.quantile(found, tail), np.quantile(found, 1 - tail)
-    return low, high
+            found = scores[np.isfinite(scores)]
+        low[leads], high[leads] = wider * np.quantile(found, ((1 - level) / 2, (1 + level) / 2))
+    return np.minimum(low, 0.0), np.maximum(high, 0.0)
 
 
-def _lead_groups(horizon: int, period: int) -> list[slice]:
-    edges = [0, *(round(edge * period) for edge in LEAD_EDGES if 0 < round(edge * period) < horizon), horizon]
-    return [slice(start, end) for start, end in pairwise(edges)]
+def _lead_edges(horizon: int, period: int) -> list[int]:
+    return [0, *(round(edge * period) for edge in LEAD_EDGES if 0 < round(edge * period) < horizon), horizon]
 
 
-def _coverage(trials: Trials, method: str, level: float, period: int) -> float | None:
-    """Return how much the intervals of earlier trials held of later ones; None without enough of either."""
-    errors = trials.errors[method]
+def _check(origins: NDArray[np.int64], errors: Values, level: float, period: int) -> tuple[float | None, float]:
+    """Return how much intervals of earlier trials held of later ones, and by what they should have been wider.
+
+    None and 1 without enough of either. Series drift: what a few weeks taught is often too sure.
+    """
+    horizon = errors.shape[1]
     tried = np.isfinite(errors).any(axis=1)
-    errors, origins = errors[tried], trials.origins[tried]
+    errors, origins = errors[tried], origins[tried]
     cut = int(np.ceil(CALIBRATED_SHARE * origins.size))
-    places = (origins[:, None] + np.arange(trials.horizon)) % period
+    places = (origins[:, None] + np.arange(horizon)) % period
     # What a later trial forecasts must not have been seen by the earlier ones.
-    later = origins >= (origins[cut - 1] + trials.horizon if cut else 0)
+    later = origins >= (origins[cut - 1] + horizon if cut else 0)
     if cut < 3 or not later.any() or np.isfinite(errors[:cut]).sum() < MIN_ERRORS:
-        return None
+        return None, 1.0
     scale = _Scale(errors[:cut], places[:cut], period)
-    low, high = _interval(errors[:cut], places[:cut], scale, level, period)
+    independent = independent_origins(origins[:cut], horizon)
+    low, high = _interval(errors[:cut] / scale.at(places[:cut]), level, independent, _lead_edges(horizon, period))
     scores = errors[later] / scale.at(places[later])
-    seen = np.isfinite(scores)
-    held = (scores >= low) & (scores <= high)
-    return float(held[seen].mean()) if seen.any() else None
+    reach = np.where(scores < 0, scores / np.minimum(low, -1e-12), scores / np.maximum(high, 1e-12))
+    reach = reach[np.isfinite(reach)]
+    if not reach.size:
+        return None, 1.0
+    return float(np.mean(reach <= 1)), float(np.clip(np.quantile(reach, level), 1.0, MOST_WIDENING))

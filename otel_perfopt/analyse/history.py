@@ -59,7 +59,10 @@ class Season:
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """A lasting shift: the first bin of the new level, the levels either side, and the shift with its interval."""
+    """A lasting shift: the first bin of the new level, the levels either side, and the shift with its interval.
+
+    `dates_to` names what changed about the runs in the hours around it; a shift may have other causes.
+    """
 
     bin: int
     time_ns: int
@@ -67,19 +70,22 @@ class ChangePoint:
     after: float
     shift: Interval
     relative: Interval | None
+    dates_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a series is expected to do next, one entry a bin of `step_s` seconds from `start_ns`.
 
-    `method` did best in `trials` forecasts of the past; `error` is its mean absolute error there, in
-    the series' unit, and `to_naive` that error over seasonal-naive's (1 = the same, which is then the
-    method). Each interval from `low` to `high` is to hold `level` of the values; `coverage` is the
-    share that intervals from earlier trials held of later ones (None: too few trials to tell).
+    `method` did best in `trials` forecasts of the past and has `weight` of the forecast, seasonal-naive
+    the rest; `error` is the mean absolute error of that mix there, in the series' unit, and `to_naive`
+    that error over seasonal-naive's (1 = the same). Each interval from `low` to `high` is to hold `level` of the values; `coverage` is the
+    share that intervals from earlier trials held of later ones (None: too few trials to tell); where
+    that was too little, the intervals here are wider by as much.
     """
 
     method: str
+    weight: float
     start_ns: int
     step_s: float
     expected: tuple[float, ...]

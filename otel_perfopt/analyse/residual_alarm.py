@@ -8,14 +8,14 @@ import numpy as np
 
 from otel_perfopt.analyse.gaps import FilledValues, Values
 from otel_perfopt.analyse.history import NotEnoughHistory, ResidualAlarm
-from otel_perfopt.analyse.surprise import DAYS, expectation, surprise
+from otel_perfopt.analyse.surprise import DAYS, SMOOTHED_BINS, expectation, seasonal_views, surprise
 from otel_perfopt.analyse.tail import Tail
 
 DAY_S = 86_400
 # One threshold for every series, the one that scores best on the labelled series of NAB (benchmarks/series_nab.py).
 THRESHOLD = 0.78
 SUPPRESSED_DAYS = 1.5
-RECENT_DAYS = 7
+RECENT_DAYS = 2
 MIN_DAYS = 7
 
 
@@ -38,7 +38,7 @@ def suppress(scores: Values, bins: int) -> Values:
 
 
 def alarms_of(filled: FilledValues, *, alpha: float = 0.05) -> tuple[ResidualAlarm, ...] | NotEnoughHistory:
-    """Return the alarms of the last week; at most `alpha` of series that only repeat and vary have any.
+    """Return the alarms of the last two days; at most `alpha` of series that only repeat and vary have any.
 
     An alarm needs a score that is an anomaly on any series and is rare for this one: noise with wild
     hours has wild scores. Each alarm lasts from the bin that rang it to the last one above the
@@ -49,10 +49,11 @@ def alarms_of(filled: FilledValues, *, alpha: float = 0.05) -> tuple[ResidualAla
         has, needs = int(filled.observed.sum()), MIN_DAYS * day
         return NotEnoughHistory(f"{filled.values.size} hours of history; alarms need at least {needs}", has, needs)
     scores = np.where(filled.observed, surprise(filled.values, day), 0.0)
-    recent = min(RECENT_DAYS * day, filled.values.size // 2)
+    recent = min(RECENT_DAYS * day, filled.values.size // 4)
     start = filled.values.size - recent
     # The first days have no past to be compared with.
-    decades = Tail.of(scores[min(2 * day, start // 2) : start]).decades(scores)
+    size = np.mean(seasonal_views(filled.values, day), axis=0)
+    decades = Tail.of(size[min(2 * day, start // 2) : start]).surely(size, SMOOTHED_BINS)
     ringing = (scores >= THRESHOLD) & (decades >= -np.log10(alpha / recent))
     ringing[:start] = False
     return tuple(_describe(filled, day, scores, decades, ringing))

@@ -15,12 +15,11 @@ from otel_perfopt.analyse.gaps import FilledValues, Values
 MAX_ORIGINS = 24
 MIN_ORIGINS = 4
 SLOW_EVERY = 4
-# Holt-Winters searches over every place of the period: with a week of hours a fit takes half a second and is no better.
-LONGEST_FITTED_PERIOD = 48
 BASELINE = "seasonal_naive"
-# A forecaster is taken for the baseline only where its lead is no accident of these trials.
 MIN_GAIN = 0.02
-SURE_ERRORS = 1.0
+# A lead of one standard error counts for nothing, one of four for all that any counts (benchmarks/series_forecast.py).
+ERRORS_TO_WHOLE = 3.0
+MOST_WEIGHT = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +40,47 @@ class Trials:
             result: Values = np.nanmean(np.abs(self.errors[name]), axis=1)
         return result
 
-    def to_baseline(self, name: str) -> float | None:
-        """Return a forecaster's mean error over the baseline's from the same origins; None without such."""
-        own, base = self._paired(name)
-        return float(own.mean() / base.mean()) if own.size and base.mean() > 0 else None
+    def best(self) -> tuple[str, float]:
+        """Return the forecaster to follow and how far (0 to 0.75); the baseline has the rest of the weight.
 
-    def best(self) -> str:
-        """Return the forecaster with the least error, or the baseline where none is surely better."""
-        chosen, least = BASELINE, 1 - MIN_GAIN
+        The one that promises most, its lead weighed by how sure it is: a lead of less than one
+        standard error is none. Nothing is followed wholly, since who led in a few weeks need not lead
+        in the next: on 22 recorded series no mix of this kind was more than 1 % worse than the baseline.
+        """
+        chosen, weight, promise = BASELINE, 0.0, 0.0
         for name in self.errors:
-            own, base = self._paired(name)
-            if name == BASELINE or own.size < MIN_ORIGINS or base.mean() <= 0:
+            if name == BASELINE:
                 continue
-            gain = base - own
-            # Neighbouring origins forecast the same bins: only so many of them are independent.
-            span = int(self.origins[-1] - self.origins[0]) + self.horizon
-            independent = max(2.0, min(own.size, span / self.horizon))
-            ratio = float(own.mean() / base.mean())
-            if ratio < least and gain.mean() > SURE_ERRORS * gain.std(ddof=1) / np.sqrt(independent):
-                chosen, least = name, ratio
-        return chosen
+            lead, ratio = self._lead(name)
+            own = min(MOST_WEIGHT, (lead - 1) / ERRORS_TO_WHOLE)
+            if ratio < 1 - MIN_GAIN and own * (1 - ratio) > promise:
+                chosen, weight, promise = name, own, own * (1 - ratio)
+        return chosen, weight
+
+    def mixed(self, name: str, weight: float) -> Values:
+        """Return the errors of following a forecaster by `weight` and the baseline by the rest."""
+        mix: Values = weight * self.errors[name] + (1 - weight) * self.errors[BASELINE]
+        return mix
+
+    def _lead(self, name: str) -> tuple[float, float]:
+        """Return a forecaster's lead over the baseline in standard errors, and its error over the baseline's."""
+        own, base = self._paired(name)
+        if own.size < MIN_ORIGINS or base.mean() <= 0:
+            return 0.0, 1.0
+        gain = base - own
+        error = float(gain.std(ddof=1)) / np.sqrt(independent_origins(self.origins, self.horizon))
+        return float(gain.mean()) / max(float(error), 1e-300), float(own.mean() / base.mean())
 
     def _paired(self, name: str) -> tuple[Values, Values]:
         own, base = self.mean_error(name), self.mean_error(BASELINE)
         both = np.isfinite(own) & np.isfinite(base)
         return own[both], base[both]
+
+
+def independent_origins(origins: NDArray[np.int64], horizon: int) -> float:
+    """Return how many forecasts are worth counting: those from neighbouring origins are of the same bins."""
+    span = int(origins[-1] - origins[0]) + horizon
+    return max(2.0, min(float(origins.size), span / horizon))
 
 
 def trials_of(filled: FilledValues, period: int, horizon: int, *, slow: bool = True) -> Trials | None:
@@ -87,8 +102,6 @@ def trials_of(filled: FilledValues, period: int, horizon: int, *, slow: bool = T
     errors = {name: _errors(filled, forecaster, period, horizon, origins) for name, forecaster in QUICK.items()}
     if slow and int(everywhere.sum()) >= MIN_ORIGINS:
         for name, forecaster in SLOW.items():
-            if name == "holt_winters" and period > LONGEST_FITTED_PERIOD:
-                continue
             errors[name] = np.full((origins.size, horizon), np.nan)
             errors[name][everywhere] = _errors(filled, forecaster, period, horizon, origins[everywhere])
     return Trials(origins, horizon, errors)

@@ -36,12 +36,16 @@ def surprise(values: Values, day: int) -> Values:
     until there are two weeks), and how unlike any earlier stretch of 19 bins the last one is. The
     constants are the same for every series. Bins without enough past score 0.
     """
-    by_day = deviations(mean_of_last(departures(values, day, DAYS), SMOOTHED_BINS))
-    by_week = _by_week(values, day)
-    unlike = unlike_before(values)
-    views = (np.abs(by_day) / DEVIATIONS_OF_ONE, np.abs(by_week) / DEVIATIONS_OF_ONE, unlike / DECADES_OF_ONE)
+    by_day, by_week = seasonal_views(values, day)
+    views = (by_day / DEVIATIONS_OF_ONE, by_week / DEVIATIONS_OF_ONE, unlike_before(values) / DECADES_OF_ONE)
     result: Values = np.mean([np.minimum(view, MOST_OF_ONE) for view in views], axis=0)
     return result
+
+
+def seasonal_views(values: Values, day: int) -> tuple[Values, Values]:
+    """Return the first two views in deviations of their own past, without sign."""
+    by_day = deviations(mean_of_last(departures(values, day, DAYS), SMOOTHED_BINS))
+    return np.abs(by_day), np.abs(_by_week(values, day))
 
 
 def _by_week(values: Values, day: int) -> Values:

@@ -161,9 +161,11 @@ def _document(
     if suggestion.parameters:
         optimize["with"] = {key: _plain(value) for key, value in suggestion.parameters.items()}
     goal: dict[str, Any] = {"metric": metric}
-    if _worth_asking(finding, predicted):
+    if not suggestion.when and _worth_asking(finding, predicted):
         goal["improve"] = f"{_worth_asking(finding, predicted)}%"
     spec: dict[str, Any] = {"match": match, "optimize": optimize}
+    if suggestion.when:
+        spec = {"when": dict(suggestion.when), **spec}
     if rollout is not None:
         spec["rollout"] = dict(rollout)
     spec["goal"] = goal

@@ -94,6 +94,7 @@ class _Trace:
             timed=span.attributes.get(c.UNTIMED) is not True,
             finished=not unfinished,
             location=span.location,
+            release=text(span.resource, c.SERVICE_VERSION),
         )
 
     def _is_unfinished(self, root: str) -> bool:

@@ -178,7 +178,8 @@ class Execution:
     without a conversation of its own has its trace id as `conversation_id`. `timed` is False where
     the source has no clock (a bare chat trajectory): counts and tokens hold, durations do not.
     `finished` is False where the command's own span is missing (it still runs, or its process died):
-    `command` then only spans what is known of it, and its outcome is `abandoned`.
+    `command` then only spans what is known of it, and its outcome is `abandoned`. `release` is the
+    service's version, empty where its resource names none.
     """
 
     command: Step
@@ -191,6 +192,7 @@ class Execution:
     timed: bool = True
     finished: bool = True
     location: str = ""
+    release: str = ""
 
     @property
     def trace_id(self) -> str:

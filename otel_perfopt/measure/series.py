@@ -19,8 +19,13 @@ MAX_SCATTERED = 3  # bins; a longer gap is a block
 LATENCY_MEAN: Final = "latency.mean"  # seconds
 LATENCY_P95: Final = "latency.p95"  # seconds
 TOKENS: Final = "tokens"
+TOKENS_PER_RUN: Final = "tokens.per_run"
 ERRORS: Final = "errors"  # failed runs
+ERROR_SHARE: Final = "errors.share"  # of the runs, 0 to 1
 COUNT: Final = "count"  # runs
+CONCURRENCY: Final = "concurrency"  # runs at once, on average over the bin
+
+MOST_BINS_OF_A_RUN = 200  # a run that lasts longer is one that nobody ended
 
 _OVERFLOW = Target(service=c.METRIC_OVERFLOW)
 
@@ -32,15 +37,20 @@ class _Bin:
     count: int = 0
     errors: int = 0
     tokens: int = 0
+    busy_ns: int = 0
     latency: Measurement = field(default_factory=Measurement)
 
 
-_VALUES: Final[dict[str, Callable[[_Bin], float | None]]] = {
-    LATENCY_MEAN: lambda found: found.latency.mean,
-    LATENCY_P95: lambda found: found.latency.quantile(0.95),
-    TOKENS: lambda found: float(found.tokens),
-    ERRORS: lambda found: float(found.errors),
-    COUNT: lambda found: float(found.count),
+# What a bin says, given how long bins are in nanoseconds.
+_VALUES: Final[dict[str, Callable[[_Bin, int], float | None]]] = {
+    LATENCY_MEAN: lambda found, _: found.latency.mean,
+    LATENCY_P95: lambda found, _: found.latency.quantile(0.95),
+    TOKENS: lambda found, _: float(found.tokens),
+    TOKENS_PER_RUN: lambda found, _: found.tokens / found.count if found.count else None,
+    ERRORS: lambda found, _: float(found.errors),
+    ERROR_SHARE: lambda found, _: found.errors / found.count if found.count else None,
+    COUNT: lambda found, _: float(found.count),
+    CONCURRENCY: lambda found, step_ns: found.busy_ns / step_ns,
 }
 _EMPTY = _Bin()
 
@@ -68,6 +78,16 @@ class SeriesBuilder:
             found.errors += execution.outcome is Outcome.FAILED
             found.tokens += execution.tokens.total or 0
             found.latency.add(execution.duration_s)
+            self._spread(self._bins[target], execution)
+
+    def _spread(self, bins: dict[int, _Bin], execution: Execution) -> None:
+        """Add a run's time to every bin in which it was under way; a bin that no run has begun in yet is made."""
+        start, end = execution.command.start_ns, execution.command.end_ns
+        first = start // self._step_ns
+        for index in range(first, min((max(start, end - 1)) // self._step_ns, first + MOST_BINS_OF_A_RUN) + 1):
+            low, high = max(start, index * self._step_ns), min(end, (index + 1) * self._step_ns)
+            if index == first or high > low:
+                bins.setdefault(index, _Bin()).busy_ns += max(0, high - low)
 
     def _target(self, execution: Execution) -> Target:
         of = execution.command.target
@@ -81,7 +101,8 @@ class SeriesBuilder:
     def series(self, metric: str, target: Target = Target()) -> Series | None:  # noqa: B008 - frozen
         """Return one metric of one target from its first to its last run; None without runs.
 
-        In a bin without runs, counts, errors and tokens are 0 and latencies a gap.
+        In a bin without runs, counts, errors, tokens and concurrency are 0, and what is of a run
+        (latencies, tokens and errors per run) a gap.
 
         Raises:
             KeyError: there is no such metric.
@@ -90,8 +111,8 @@ class SeriesBuilder:
         bins = self._bins.get(target)
         if not bins:
             return None
-        first, last = _busiest(bins)
-        values = tuple(value_of(bins.get(index, _EMPTY)) for index in range(first, last + 1))
+        first, last = _busiest({index: found for index, found in bins.items() if found.count})
+        values = tuple(value_of(bins.get(index, _EMPTY), self._step_ns) for index in range(first, last + 1))
         return Series(metric, target, first * self._step_ns, self.step_s, values)
 
     def all(self) -> Iterator[Series]:

@@ -66,6 +66,8 @@ def normalise(name: str, attributes: Attributes, scope: str = "") -> dict[str, A
     _scale(found, attributes)
     if its_own and attributes.get("success") in (False, "false"):
         found.setdefault(c.ERROR_TYPE, "error")
+    if c.GEN_AI_SYSTEM_INSTRUCTIONS in attributes:
+        found.setdefault(c.PROMPT_DIGEST, content_digest(attributes[c.GEN_AI_SYSTEM_INSTRUCTIONS]))
     _include_cached(found, apart=its_own and c.GEN_AI_USAGE_INPUT_TOKENS not in attributes)
     return found
 

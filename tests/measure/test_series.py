@@ -44,7 +44,22 @@ def test_runs_are_sorted_into_bins():
     }  # fmt: skip
     assert builder.series("latency.p95", target).values[2] == pytest.approx(8, rel=0.01)
     assert builder.series("count").start_ns == MONDAY
-    assert {found.metric for found in builder.all()} == set(values) | {"latency.p95"}
+    others = {"latency.p95", "tokens.per_run", "errors.share", "concurrency"}
+    assert {found.metric for found in builder.all()} == set(values) | others
+
+
+def test_shares_of_runs_are_a_gap_without_runs():
+    """Tokens and errors per run need a run; an hour of nothing says nothing of them."""
+    builder = built(at(MONDAY, tokens=10), at(MONDAY, tokens=20, outcome=Outcome.FAILED), at(MONDAY + 2 * HOUR))
+    assert builder.series("tokens.per_run").values == (15, None, 10)
+    assert builder.series("errors.share").values == (0.5, None, 0)
+
+
+def test_concurrency_counts_a_run_in_every_hour_it_lasts():
+    """A run of ninety minutes from half past fills half of its first hour and the whole second; two fill both twice."""
+    half = MONDAY + HOUR // 2
+    builder = built(at(half, 5400), at(half, 5400), at(MONDAY + 2 * HOUR, 36))
+    assert builder.series("concurrency").values == (1.0, 2.0, 0.01)
 
 
 def test_everything_is_the_sum_of_commands():
