@@ -10,13 +10,12 @@ from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.sent_plain import SentPlain
-from otel_perfopt.act.shorter_text import changes_since, compact_json, head_and_tail, shortest
+from otel_perfopt.act.shorter_text import CHARS_A_TOKEN, changes_since, compact_json, head_and_tail, shortest
 from otel_perfopt.act.text_memo import TextMemo
 from otel_perfopt.act.tool_results import ToolResult, results_in, with_texts
 from otel_perfopt.signal.calls import InferenceCall
 
 NAME: Final = "context_compression"
-CHARS_A_TOKEN: Final = 4  # an estimate, as it is marked wherever it is shown
 _REPEAT = "[the same as the result of call {}]"
 
 
@@ -49,7 +48,8 @@ class ContextCompression:
         if not texts:
             return {}
         tokens = saved // CHARS_A_TOKEN
-        call.span_attributes[conventions.CONTEXT_SAVED_TOKENS] = tokens
+        before = call.span_attributes.get(conventions.CONTEXT_SAVED_TOKENS, 0)
+        call.span_attributes[conventions.CONTEXT_SAVED_TOKENS] = before + tokens
         count(call.run, use.policy, conventions.POLICY_SAVED_TOKENS, tokens)
         return with_texts(call.api, call.kwargs, texts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from otel_perfopt.act import context_compression
+from otel_perfopt.act import context_compression, selective_context
 from otel_perfopt.act.context_compression import ContextCompression
 from otel_perfopt.act.effort_routing import EffortRouting
 from otel_perfopt.act.middleware import InferenceMiddleware, Rewriter
@@ -13,10 +13,11 @@ from otel_perfopt.act.model_routing import ModelRouting
 from otel_perfopt.act.prompt_cache import PromptCache
 from otel_perfopt.act.prompt_tidy import PromptTidy
 from otel_perfopt.act.response_cache import ResponseCache
+from otel_perfopt.act.selective_context import SelectiveContext
 from otel_perfopt.act.sent_plain import SentPlain
 
 # Those that change what a conversation's history says: once it went out without them, it goes on without them.
-CONTEXT_REWRITERS: Final = (context_compression.NAME,)
+CONTEXT_REWRITERS: Final = (selective_context.NAME, context_compression.NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,14 @@ def inference_optimizations() -> InferenceOptimizations:
     """Return new optimizations: one set a process."""
     sent_plain = SentPlain()
     return InferenceOptimizations(
-        rewriters=(ModelRouting(), EffortRouting(), PromptTidy(), ContextCompression(sent_plain), PromptCache()),
+        rewriters=(
+            ModelRouting(),
+            EffortRouting(),
+            SelectiveContext(sent_plain),
+            PromptTidy(),
+            ContextCompression(sent_plain),
+            PromptCache(),
+        ),
         middlewares=(ResponseCache(),),
         sent_plain=sent_plain,
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+CHARS_A_TOKEN = 4  # an estimate, and marked as one wherever it is shown
 MAX_JSON_CHARS = 2_000_000
 MAX_DIFF_CHARS = 200_000
 MAX_DIFF_LINES = 3_000

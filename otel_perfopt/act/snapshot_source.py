@@ -83,9 +83,17 @@ class FixedSource:
         """Nothing is held."""
 
 
-def in_force_of(snapshot: Snapshot, declared: Mapping[str, str] | None = None) -> InForce:
-    """Make a snapshot ready to follow."""
-    expires_ns = snapshot.generated_at_ns + int(snapshot.lease_s * 1e9)
+def in_force_of(
+    snapshot: Snapshot, declared: Mapping[str, str] | None = None, read_at_ns: int | None = None
+) -> InForce:
+    """Make a snapshot ready to follow; read at a known time, it lasts no longer than its lease from then.
+
+    A controller whose clock is ahead, or an agent's that is behind, would stretch the lease by as much.
+    """
+    lease_ns = int(snapshot.lease_s * 1e9)
+    expires_ns = snapshot.generated_at_ns + lease_ns
+    if read_at_ns is not None:
+        expires_ns = min(expires_ns, read_at_ns + lease_ns)
     return InForce(Plan.of(snapshot, declared), expires_ns, snapshot.killed, frozenset(), snapshot.generation)
 
 
@@ -210,7 +218,8 @@ class FileSource:
             with path.open("rb") as file:
                 # A document beyond the limit is cut, and then is no JSON.
                 content = file.read(MAX_SNAPSHOT_BYTES)
-            read = in_force_of(Snapshot.from_json(content.decode("utf-8")), self._declared)
+            snapshot = Snapshot.from_json(content.decode("utf-8"))
+            read = in_force_of(snapshot, self._declared, self._clock.wall_ns())
         except Exception:
             # Whatever is wrong with it (also nesting beyond the recursion limit): the last good one stands.
             self.faults["corrupt"] += 1

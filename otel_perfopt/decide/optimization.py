@@ -15,6 +15,7 @@ from otel_perfopt.decide.optimizations import (
     prompt_cache,
     prompt_tidy,
     response_cache,
+    selective_context,
     tool_cache,
 )
 from otel_perfopt.decide.optimizations.context_compression import ContextCompression
@@ -25,6 +26,7 @@ from otel_perfopt.decide.optimizations.parallel_tools import ParallelTools
 from otel_perfopt.decide.optimizations.prompt_cache import PromptCache
 from otel_perfopt.decide.optimizations.prompt_tidy import PromptTidy
 from otel_perfopt.decide.optimizations.response_cache import ResponseCache
+from otel_perfopt.decide.optimizations.selective_context import SelectiveContext
 from otel_perfopt.decide.optimizations.tool_cache import ToolCache
 
 # Both name every type once: pydantic tells them apart by `type`, people by what each does.
@@ -33,6 +35,7 @@ Optimize = Annotated[
     | ParallelTools
     | ModelRouting
     | EffortRouting
+    | SelectiveContext
     | PromptTidy
     | ContextCompression
     | PromptCache
@@ -45,6 +48,7 @@ OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "parallel_tools": parallel_tools.KIND,
     "model_routing": model_routing.KIND,
     "effort_routing": effort_routing.KIND,
+    "selective_context": selective_context.KIND,
     "prompt_tidy": prompt_tidy.KIND,
     "context_compression": context_compression.KIND,
     "prompt_cache": prompt_cache.KIND,

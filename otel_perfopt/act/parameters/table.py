@@ -14,6 +14,7 @@ from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
 from otel_perfopt.act.parameters.prompt_cache import PromptCacheParameters
 from otel_perfopt.act.parameters.prompt_tidy import PromptTidyParameters
 from otel_perfopt.act.parameters.response_cache import ResponseCacheParameters
+from otel_perfopt.act.parameters.selective_context import SelectiveContextParameters
 from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
 
 
@@ -41,6 +42,7 @@ OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "parallel_tools": OptimizationEntry(Seam.TOOL, ParallelToolsParameters.read),
     "model_routing": OptimizationEntry(Seam.INFERENCE, ModelRoutingParameters.read),
     "effort_routing": OptimizationEntry(Seam.INFERENCE, EffortRoutingParameters.read),
+    "selective_context": OptimizationEntry(Seam.INFERENCE, SelectiveContextParameters.read),
     "prompt_tidy": OptimizationEntry(Seam.INFERENCE, PromptTidyParameters.read),
     "context_compression": OptimizationEntry(Seam.INFERENCE, ContextCompressionParameters.read),
     "prompt_cache": OptimizationEntry(Seam.INFERENCE, PromptCacheParameters.read),
