@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from otel_perfopt.errors import StoreError
 from otel_perfopt.measure.store.address import StoreAddress
+from otel_perfopt.measure.store.after_fork import disarm_in_children
 from otel_perfopt.measure.store.holder import hold, release
 
 Row = tuple[Any, ...]
@@ -41,6 +42,7 @@ class Connection:
         self.writer_names: set[str] = set()
         if address.path is not None:
             hold(address.path)
+            disarm_in_children()
         try:
             self._client = _client(address)
         except BaseException:

@@ -8,6 +8,9 @@ from typing import Final
 
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.dialect_table import (
+    CLAUDE_CODE_NAMES,
+    CLAUDE_CODE_PREFIX,
+    CLAUDE_CODE_SCOPE,
     EITHER_MODEL,
     KINDS_BY_OPERATION,
     MILLISECONDS,
@@ -24,6 +27,9 @@ _TEXT: Final = "LowCardinality(String)"
 _PLAIN_TEXT: Final = "String"
 _COUNT: Final = "Nullable(Int64)"
 _AMOUNT: Final = "Nullable(Float64)"
+
+# Claude Code's names are everyday words, so they count only on its own spans.
+_CLAUDE_CODE: Final = f"(startsWith(SpanName, '{CLAUDE_CODE_PREFIX}') OR startsWith(ScopeName, '{CLAUDE_CODE_SCOPE}'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +91,41 @@ def any_dialect_expression(column: HotColumn, attribute: Attribute) -> str:
         return _operation(attribute)
     if column.name == "Command":
         return _command(attribute)
+    if column.name == "InputTokens":
+        return _input_tokens(attribute)
+    if column.name == "TimeToFirstToken":
+        stated = [_stated(column, attribute)]
+        stated.extend(f"toFloat64OrNull({attribute(name)}) / 1000" for name in MILLISECONDS)
+        return f"coalesce({', '.join(stated)})"
+    return _stated(column, attribute)
+
+
+def _stated(column: HotColumn, attribute: Attribute) -> str:
     names = [*column.attributes, *_foreign(column.attributes)]
     if column.name == "Tool":
         names.extend(TOOL_NAME_FALLBACKS)
-    if column.name == "TimeToFirstToken":
-        stated = [_typed(column, _first(map(attribute, names)))]
-        stated.extend(f"toFloat64OrNull({attribute(name)}) / 1000" for name in MILLISECONDS)
-        return f"coalesce({', '.join(stated)})"
-    return _typed(column, _first(map(attribute, names)))
+    stated = [attribute(name) for name in names]
+    its_own = [name for name, means in CLAUDE_CODE_NAMES.items() if means in column.attributes and name not in NAMES]
+    stated.extend(f"if({_CLAUDE_CODE}, {attribute(name)}, '')" for name in its_own)
+    return _typed(column, _first(stated))
+
+
+def _input_tokens(attribute: Attribute) -> str:
+    """Input with cached tokens, which some count apart: Claude Code's own names, and who states more cached than input."""
+    columns = {column.name: column for column in HOT_COLUMNS}
+    said = _stated(columns["InputTokens"], attribute)
+    cached = " + ".join(
+        f"ifNull(greatest({_stated(columns[name], attribute)}, 0), 0)"
+        for name in ("CacheReadTokens", "CacheWriteTokens")
+    )
+    apart = f"({_CLAUDE_CODE} AND {attribute(c.GEN_AI_USAGE_INPUT_TOKENS)} = '')"
+    return f"({said}) + if({apart} OR ifNull(({said}) < ({cached}), 0), {cached}, 0)"
 
 
 def _foreign(ours: Iterable[str]) -> list[str]:
     wanted = list(ours)
-    found = [name for table in (NAMES, WEAK_NAMES) for name, means in table.items() if means in wanted]
+    tables = (NAMES, WEAK_NAMES)
+    found = [name for table in tables for name, means in table.items() if means in wanted and name not in wanted]
     return [*found, EITHER_MODEL] if c.GEN_AI_REQUEST_MODEL in wanted else found
 
 
