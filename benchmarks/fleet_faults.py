@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +30,9 @@ WARM_COMMANDS = 40
 FLUSH_S = 3.0
 
 
-def run(names: list[str], folder: Path, agents: int = AGENTS, tell=lambda _line: None) -> tuple[list[Row], Row]:
+def run(
+    names: list[str], folder: Path, agents: int = AGENTS, tell: Callable[[str], None] = lambda _line: None
+) -> tuple[list[Row], Row]:
     """Run the named faults one after another in one fleet; returns their rows and the account at the end."""
     rows = []
     with backends(folder / "shop") as backend:

@@ -1,7 +1,11 @@
-"""Simulated roll-outs, thousands of them, judged after every unit: error rates and delays of the verdicts out.
+"""Simulated roll-outs, thousands a cell, judged after every unit: error rates and delays of the verdicts out.
 
-python benchmarks/verdicts.py                 # everything, some minutes
+python benchmarks/verdicts.py                 # everything at moderate size, about two minutes
+python benchmarks/verdicts.py --full          # everything, ten times as many roll-outs
 python benchmarks/verdicts.py aa --rollouts 500
+
+Roll-outs are judged in batches (verdicts_vectorised.py), by the package's own tests; those one unit
+at a time, as the controller does it, are what the tests and `demo` use.
 """
 
 from __future__ import annotations
@@ -13,15 +17,39 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import binomtest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import verdicts_duel
+from verdicts_vectorised import Decided, Draws, judge
 
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.decision import Decision
+from otel_perfopt.decide.policy import OptimizationPolicy
+from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.verify.comparison import Comparison, ComparisonPlan, Goal, Guardrail
 from otel_perfopt.verify.evidence import Stratum
 from otel_perfopt.verify.verdict import Conclusion, Unit
 
 DECISION = Decision("p", "d", "tool_cache", "canary-1", Allocation(0.5, 0.5))
 SECOND_NS = 1_000_000_000
+BATCH = 250
+WORKERS = Parallel(n_jobs=-1, backend="loky")
+NULL_POLICY = {
+    "apiVersion": "perfopt.dev/v1",
+    "kind": "OptimizationPolicy",
+    "metadata": {"name": "nothing"},
+    "spec": {
+        "match": {"command": ["/query"]},
+        "optimize": {"type": "parallel_tools"},
+        "goal": {"metric": "latency", "improve": "10%"},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -197,16 +225,90 @@ DEMO_GUARDRAILS = {
 }
 
 
+def drawn(world: World, rollouts: int, seed: int) -> Draws:
+    """Draw many roll-outs of a world at once."""
+    rng = np.random.default_rng(seed)
+    count = sum(units for _, units in world.stages)
+    shape = (rollouts, count)
+    shares = np.concatenate([np.full(units, share) for share, units in world.stages])
+    treated = rng.random(shape) < shares
+    level = np.array([world.drift(index / count) for index in range(count)])
+
+    def skewed(mean: float, sd: float, effect: float) -> np.ndarray:
+        noise = rng.pareto(2.2, shape) + 1 if world.heavy_tails else np.exp(rng.normal(0, sd, shape))
+        return mean * level * noise * np.where(treated, effect, 1.0)
+
+    failing = world.failure_baseline * level
+    in_treatment = failing if world.failure_treatment is None else world.failure_treatment
+    values = {
+        "latency": skewed(3.0, world.latency_sd, world.latency_effect),
+        "cost_usd": skewed(0.02, world.cost_sd, world.cost_effect),
+        "tokens": skewed(4000.0, world.cost_sd, world.cost_effect),
+        "task_failure": (rng.random(shape) < np.where(treated, in_treatment, failing)) * 1.0,
+    }
+    return Draws(world.stages, treated, values)
+
+
+def judged(world: World, plan: ComparisonPlan, rollouts: int, seed: int) -> Decided:
+    """Judge many roll-outs of a world, in batches over all cores."""
+    sizes = [min(BATCH, rollouts - begin) for begin in range(0, rollouts, BATCH)]
+    parts = WORKERS(
+        delayed(lambda size, number: judge(drawn(world, size, seed * 100_000 + number), plan))(size, number)
+        for number, size in enumerate(sizes)
+    )
+    return Decided(
+        *(np.concatenate(column) for column in zip(*((p.worse, p.better, p.treated) for p in parts), strict=True))
+    )
+
+
+def exact_interval(happened: np.ndarray) -> str:
+    """Return a share with its 95 % Clopper–Pearson interval."""
+    found = binomtest(int(happened.sum()), len(happened)).proportion_ci(0.95, method="exact")
+    return f"{happened.mean():.2%} ({found.low:.2%} to {found.high:.2%})"
+
+
 def false_verdicts(rollouts: int) -> None:
     """A/A: nothing differs, and every look could be the wrong one."""
-    print(f"\nA/A, no effect, a look after each of 800 units, {rollouts} roll-outs, alpha 5 %")
-    print(f"{'world':22}{'plan':22}{'false rollback':>16}{'false promotion':>17}")
-    for world_name, world in AA_WORLDS.items():
+    print(
+        f"\nA/A: no effect, a look after each of 800 units, {rollouts} roll-outs a row, alpha 5 %, exact 95 % intervals"
+    )
+    print(f"{'world':22}{'plan':22}{'false rollback':>26}{'false promotion':>26}")
+    highest = 0.0
+    for number, (world_name, world) in enumerate(AA_WORLDS.items()):
         for plan_name, plan in AA_PLANS.items():
-            outcomes = many(world, plan, rollouts, 1, f"{world_name}, {plan_name}")
-            worse, better = share(outcomes, Conclusion.WORSE), share(outcomes, Conclusion.BETTER)
-            flag = "" if max(worse, better) <= 0.05 else "  above alpha"
-            print(f"{world_name:22}{plan_name:22}{worse:>15.1%} {better:>16.1%}{flag}", flush=True)
+            found = judged(world, plan, rollouts, 1 + number)
+            highest = max(highest, found.is_worse.mean(), found.is_better.mean())
+            print(_error_row(world_name, plan_name, found), flush=True)
+    print(f"highest of all: {highest:.2%}, alpha 5 %")
+
+
+def null_policy(rollouts: int) -> None:
+    """A policy that changes nothing, declared with nothing but defaults, on its default way through the steps."""
+    policy = OptimizationPolicy.model_validate(NULL_POLICY)
+    plan = replace(comparison_plan(policy), warmup_s=0.0)
+    plan = replace(plan, guardrails=tuple(guard for guard in plan.guardrails if guard.metric != "fault"))
+    stages = ((0.5, 200), (0.5, 2800))
+    print(
+        f"\nNull policy, all defaults ({', '.join(g.metric for g in plan.guardrails)}), 3,000 units, {rollouts} roll-outs a row"
+    )
+    print(f"{'world':22}{'goal':22}{'false rollback':>26}{'false promotion':>26}")
+    worlds = {
+        "50/50": World(stages=stages),
+        "swing ±80 %": World(stages=stages, drift=swing),
+        "climb ±80 %": World(stages=stages, drift=climb),
+        "Pareto 2.2": World(stages=stages, heavy_tails=True),
+    }
+    for number, (name, world) in enumerate(worlds.items()):
+        for improve in (0.0, 0.1):
+            asked = replace(plan, goal=Goal("latency", improve))
+            found = judged(world, asked, rollouts, 50 + number)
+            print(_error_row(name, f"latency −{improve:.0%}", found), flush=True)
+
+
+def _error_row(world: str, plan: str, found: Decided) -> str:
+    above = max(found.is_worse.mean(), found.is_better.mean()) > 0.05
+    flag = "  above alpha" if above else ""
+    return f"{world:22}{plan:22}{exact_interval(found.is_worse):>26}{exact_interval(found.is_better):>26}{flag}"
 
 
 def harm_delays(rollouts: int) -> None:
@@ -226,25 +328,18 @@ def harm_delays(rollouts: int) -> None:
     }
     for name, world in cases.items():
         for tolerance, guardrail in tolerances.items():
-            for allocation, count in ((0.5, 1200), (0.05, 4000)):
-                plan = ComparisonPlan(Goal("latency", 0.1), (guardrail, Guardrail("cost_usd", max_relative=0.1)))
-                outcomes = many(replace(world, stages=((allocation, count),)), plan, rollouts, 2, name)
-                found = [outcome for outcome in outcomes if outcome.conclusion is Conclusion.WORSE]
-                delays = quantiles([outcome.treatment_units for outcome in found])
-                print(f"{name:34}{tolerance:14}{allocation:>11.0%}{len(found) / rollouts:>8.1%}   {delays}", flush=True)
-    latency_harm(rollouts)
-
-
-def latency_harm(rollouts: int) -> None:
-    """A slow tool: the goal itself gets worse."""
+            plan = ComparisonPlan(Goal("latency", 0.1), (guardrail, Guardrail("cost_usd", max_relative=0.1)))
+            _harm_rows(name, tolerance, world, plan, rollouts)
     for effect in (1.2, 1.5, 2.0):
-        for allocation, count in ((0.5, 1200), (0.05, 4000)):
-            world = World(stages=((allocation, count),), latency_effect=effect)
-            outcomes = many(world, ComparisonPlan(Goal("latency", 0.1)), rollouts, 3, "slow")
-            found = [outcome for outcome in outcomes if outcome.conclusion is Conclusion.WORSE]
-            delays = quantiles([outcome.treatment_units for outcome in found])
-            name = f"latency {effect - 1:+.0%}"
-            print(f"{name:34}{'none':14}{allocation:>11.0%}{len(found) / rollouts:>8.1%}   {delays}", flush=True)
+        plan = ComparisonPlan(Goal("latency", 0.1))
+        _harm_rows(f"latency {effect - 1:+.0%}", "none", World(latency_effect=effect), plan, rollouts)
+
+
+def _harm_rows(name: str, tolerance: str, world: World, plan: ComparisonPlan, rollouts: int) -> None:
+    for allocation, count in ((0.5, 1200), (0.05, 4000)):
+        found = judged(replace(world, stages=((allocation, count),)), plan, rollouts, 2)
+        delays = quantiles(found.treated[found.is_worse].tolist())
+        print(f"{name:34}{tolerance:14}{allocation:>11.0%}{found.is_worse.mean():>8.1%}   {delays}", flush=True)
 
 
 def power(rollouts: int) -> None:
@@ -257,12 +352,17 @@ def power(rollouts: int) -> None:
         for sd in (0.35, 0.8):
             for allocation in (0.35, 0.5):
                 world = World(stages=((allocation, 3000),), latency_effect=effect, latency_sd=sd)
-                outcomes = many(world, ComparisonPlan(Goal("latency", asked)), rollouts, 4, "power")
-                found = sorted(outcome.units for outcome in outcomes if outcome.conclusion is Conclusion.BETTER)
-                days = f"{found[len(found) // 2] / 200:.1f} d, {found[len(found) // 2] / 2000:.1f} d" if found else ""
+                found = judged(world, ComparisonPlan(Goal("latency", asked)), rollouts, 4)
+                units = sorted(found.better[found.is_better].tolist())
+                days = f"{units[len(units) // 2] / 200:.1f} d, {units[len(units) // 2] / 2000:.1f} d" if units else ""
                 name = f"{effect - 1:+.0%}, −{asked:.0%}"
-                line = f"{name:26}{sd:>8}{allocation:>11.0%}{len(found) / rollouts:>9.1%}"
-                print(f"{line}   {quantiles(found)}; {days}", flush=True)
+                line = f"{name:26}{sd:>8}{allocation:>11.0%}{found.is_better.mean():>9.1%}"
+                print(f"{line}   {quantiles(units)}; {days}", flush=True)
+
+
+def rivals(rollouts: int) -> None:
+    """Ours, gbstats' sequential test and a group-sequential design on the same draws, each at 5 % one-sided."""
+    verdicts_duel.duel(min(rollouts, 400), drawn, World)
 
 
 def demo(rollouts: int) -> None:
@@ -288,18 +388,23 @@ def _demo_worlds(guardrail: str) -> list[tuple[str, World]]:
     return [(f"latency {effect - 1:+.0%}", World(latency_effect=effect)) for effect in (0.55, 0.70)]
 
 
-PARTS = {"aa": false_verdicts, "harm": harm_delays, "power": power, "demo": demo}
+PARTS = {"aa": false_verdicts, "null": null_policy, "harm": harm_delays, "power": power, "rivals": rivals, "demo": demo}
+STREAMED = frozenset({"demo"})
+USUAL = ("aa", "null", "harm", "power", "rivals")
+DEFAULT_ROLLOUTS, FULL_ROLLOUTS, STREAMED_ROLLOUTS = 1000, 10_000, 100
 
 
 def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; all without")
-    parser.add_argument("--rollouts", type=int, default=1000)
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; all but demo without")
+    parser.add_argument("--rollouts", type=int, help=f"a cell; {DEFAULT_ROLLOUTS} if not given")
+    parser.add_argument("--full", action="store_true", help=f"{FULL_ROLLOUTS} roll-outs a cell")
     arguments = parser.parse_args()
-    for name in arguments.parts or PARTS:
+    rollouts = arguments.rollouts or (FULL_ROLLOUTS if arguments.full else DEFAULT_ROLLOUTS)
+    for name in arguments.parts or USUAL:
         started = time.monotonic()
-        PARTS[name](arguments.rollouts)
+        PARTS[name](min(rollouts, STREAMED_ROLLOUTS) if name in STREAMED else rollouts)
         print(f"({name}: {time.monotonic() - started:.0f} s)", flush=True)
 
 

@@ -10,7 +10,9 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from support import workload
 from support.tools import TOOLS
@@ -60,8 +62,8 @@ def shortened(result: object) -> object:
 def spoil_tools(control: Control) -> None:
     """Put the fault between each read-only tool and the agent."""
 
-    def between(tool):
-        def call(**arguments):
+    def between(tool: Callable[..., Any]) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
             result = tool(**arguments)
             if control.mode == "wrong" and treated():
                 return shortened(result)
@@ -79,7 +81,7 @@ def spoil_cache(control: Control) -> None:
     """Make the optimization itself raise while `errors` is switched on."""
     plain = ToolCache.around
 
-    def around(self, *arguments, **more):
+    def around(self: ToolCache, *arguments: Any, **more: Any) -> Any:
         if control.mode == "errors":
             raise RuntimeError("a fault in an optimization, injected")
         return plain(self, *arguments, **more)

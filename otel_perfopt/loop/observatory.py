@@ -9,11 +9,12 @@ from pathlib import Path
 from otel_perfopt import conventions as c
 from otel_perfopt.decide.decision import Decision
 from otel_perfopt.decide.guard import limits_of
+from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.observation import Observation
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import decisions_in_force
-from otel_perfopt.decide.state import State
+from otel_perfopt.decide.state import EXPOSED, PolicyState, State
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.run_facts import evaluations_of, stated
@@ -95,7 +96,7 @@ class Observatory:
         if not decisions or not state.is_exposed:
             return Standing(None, (), Observation(shadow=shadow, since_ns=state.since_ns))
         # A digest that is tried again starts anew: earlier units belong to the earlier trial.
-        compared = self._compared_of(decisions[0], status, now_ns)
+        compared = self._compared_of(decisions[0], status, policies, now_ns)
         verdict = compared.whole.verdict(now_ns)
         if compared.since_promoted is not None and verdict.conclusion is not Conclusion.WORSE:
             since = compared.since_promoted.verdict(now_ns)
@@ -103,15 +104,14 @@ class Observatory:
         lost = compared.lost if verdict.conclusion is not Conclusion.WORSE else None
         return Standing(verdict, compared.units, _observation(verdict, compared.units, status, lost, now_ns))
 
-    def _compared_of(self, decision: Decision, status: PolicyStatus, now_ns: int) -> _Compared:
+    def _compared_of(self, decision: Decision, status: PolicyStatus, policies: PolicySet, now_ns: int) -> _Compared:
         """Return the comparison of one policy, made again only when something about it changed."""
         state, spec = status.state, status.policy.spec
         revision = (decision, state.since_ns, self._units.revision(status.name, state.digest))
         known = self._compared.get(status.name)
         if known is not None and known.revision == revision:
             return known
-        # A digest that is tried again starts anew: earlier units belong to the earlier trial.
-        trial = (status.name, state.digest, state.exposed_ns, spec.rollout.unit)
+        trial = (status.name, state.digest, trial_since_ns(state, policies.ledger.entries), spec.rollout.unit)
         units, exclusions = tuple(self._units.units(*trial)), self._units.exclusions(*trial)
         plan = comparison_plan(status.policy, state)
         # What the canary showed says nothing against a change since, and would outweigh it for ever: promotion
@@ -125,6 +125,23 @@ class Observatory:
             None if promoted is None else benefit_lost(decision, plan, promoted, state.since_ns, now_ns),
         )
         return made
+
+
+def trial_since_ns(state: PolicyState, entries: Sequence[LedgerEntry]) -> int:
+    """Return from when on units belong to the present trial: from any time on, unless its digest was exposed before.
+
+    A digest that is tried again starts anew. Of one that never was exposed every unit is of this trial,
+    also from an agent whose clock is behind ours and whose runs seem to begin before their exposure.
+    """
+    exposed = {str(one) for one in EXPOSED}
+    before = any(
+        entry.policy == state.policy
+        and entry.digest == state.digest
+        and entry.to_state in exposed
+        and entry.time_ns < state.exposed_ns
+        for entry in entries
+    )
+    return state.exposed_ns if before else 0
 
 
 def _observation(
