@@ -25,13 +25,13 @@ LISTEN = {
     "COLLECTOR_OTLP_GRPC": "0.0.0.0:4317",
     "COLLECTOR_OTLP_HTTP": "0.0.0.0:4318",
     "COLLECTOR_HEALTH": "0.0.0.0:13133",
-    "COLLECTOR_SELF_HOST": "0.0.0.0",
+    "COLLECTOR_SELF_HOST": "0.0.0.0",  # noqa: S104 - inside a pod
 }
 VALUES: Mapping[str, Mapping[str, str]] = {
     "agent": {**LISTEN, "COLLECTOR_GATEWAY": "perfopt-gateway-collector.observability.svc:4317"},
     "gateway": {
         **LISTEN,
-        "COLLECTOR_PROMETHEUS": "0.0.0.0:8889",
+        "COLLECTOR_PROMETHEUS": "http://prometheus-operated.observability.svc:9090/api/v1/write",
         "COLLECTOR_JAEGER": "jaeger.observability.svc:4317",
     },
 }

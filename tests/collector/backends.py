@@ -28,10 +28,9 @@ class Collector:
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        grpc, http, health, own, prometheus = free_ports(5)
+        grpc, http, health, own = free_ports(4)
         self.grpc = f"{LOOPBACK}:{grpc}"
         self.http = f"http://{LOOPBACK}:{http}"
-        self.metrics = f"{LOOPBACK}:{prometheus}"
         self.own_metrics = f"http://{LOOPBACK}:{own}/metrics"
         self.data = folder / "data"
         self.state = folder / "state"
@@ -46,7 +45,6 @@ class Collector:
                 "COLLECTOR_OTLP_HTTP": f"{LOOPBACK}:{http}",
                 "COLLECTOR_HEALTH": f"{LOOPBACK}:{health}",
                 "COLLECTOR_SELF_PORT": str(own),
-                "COLLECTOR_PROMETHEUS": self.metrics,
                 "COLLECTOR_STATE": str(self.state),
                 "COLLECTOR_DATA": str(self.data),
                 "COLLECTOR_FILES": str(self.agent_files),
@@ -77,7 +75,7 @@ class Jaeger:
 
     def traces(self, service: str, **query: Any) -> list[dict[str, Any]]:
         """Return the traces of a service, as Jaeger's UI is given them."""
-        return fetched(f"{self.url}/api/traces", service=service, limit=2000, **query)["data"] or []
+        return fetched(f"{self.url}/api/traces", service=service, limit=10000, **query)["data"] or []
 
     def span_ids(self, service: str) -> list[str]:
         """Return the id of every span of a service, twice where it is there twice."""
@@ -87,26 +85,32 @@ class Jaeger:
 class Prometheus:
     """Prometheus with the project's configuration, a second between two scrapes, and another target."""
 
-    def __init__(self, folder: Path, gateway: Collector) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.url = f"http://{LOOPBACK}:{free_ports(1)[0]}"
-        text = (COLLECTOR / "prometheus.yaml").read_text().replace("interval: 15s", "interval: 1s")
-        configuration = folder / "prometheus.yaml"
-        configuration.write_text(
-            text.replace("127.0.0.1:8889", gateway.metrics)
-            .replace("127.0.0.1:8888", gateway.own_metrics.removeprefix("http://").removesuffix("/metrics"))
-            .replace("../dashboards", str(COLLECTOR.parent / "dashboards"))
-        )
+        self.write = f"{self.url}/api/v1/write"
+        self.configuration = folder / "prometheus.yaml"
         self.program = Program(
             [
                 program("prometheus", "install it: apt-get install prometheus"),
-                f"--config.file={configuration}",
+                f"--config.file={self.configuration}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
-                "--enable-feature=exemplar-storage",
+                "--web.enable-remote-write-receiver",
+                "--enable-feature=native-histograms,exemplar-storage",
             ],
             folder / "log",
             f"{self.url}/-/ready",
+        )
+
+    def watch(self, gateway: Collector) -> None:
+        """Scrape this gateway's own metrics; to be called before the start."""
+        text = (COLLECTOR / "prometheus.yaml").read_text().replace("interval: 15s", "interval: 1s")
+        self.configuration.write_text(
+            text.replace(
+                "127.0.0.1:8888", gateway.own_metrics.removeprefix("http://").removesuffix("/metrics")
+            ).replace("../dashboards", str(COLLECTOR.parent / "dashboards"))
         )
 
     def query(self, expression: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from collector.backends import Collector, Jaeger, Prometheus
 from collector.program import ROOT, running
 
@@ -35,16 +36,18 @@ class SentRuns:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    """Run Jaeger, a gateway that sends to it, and a Prometheus that asks the gateway."""
+    """Run Jaeger, Prometheus, and a gateway that sends to both."""
     folder = tmp_path_factory.mktemp("stack")
     jaeger = Jaeger(folder / "jaeger")
-    gateway = Collector(
-        "gateway",
-        folder / "gateway",
-        {"COLLECTOR_JAEGER": jaeger.otlp, "COLLECTOR_SPAN_METRICS_EVERY": "1s"},
-    )
-    prometheus = Prometheus(folder / "prometheus", gateway)
-    with running(jaeger.program), running(gateway.program), running(prometheus.program):
+    prometheus = Prometheus(folder / "prometheus")
+    variables = {
+        "COLLECTOR_JAEGER": jaeger.otlp,
+        "COLLECTOR_PROMETHEUS": prometheus.write,
+        "COLLECTOR_SPAN_METRICS_EVERY": "1s",
+    }
+    gateway = Collector("gateway", folder / "gateway", variables)
+    prometheus.watch(gateway)
+    with running(jaeger.program), running(prometheus.program), running(gateway.program):
         yield Stack(gateway, jaeger, prometheus)
 
 
@@ -61,7 +64,7 @@ def run_example(folder: Path, gateway: Collector) -> Path:
     """Run the example under `opentelemetry-instrument`, exporting to the Collector; return its outcomes."""
     sys.path.insert(0, str(EXAMPLES))
     try:
-        from support.launch import running_backends
+        from support.launch import running_backends  # noqa: PLC0415 - the path has to be set first
     finally:
         sys.path.remove(str(EXAMPLES))
     outcomes = folder / "outcomes.jsonl"
@@ -85,6 +88,7 @@ def run_example(folder: Path, gateway: Collector) -> Path:
             [instrument, sys.executable, "-m", "support", *arguments],
             env=environment,
             cwd=folder,
+            check=False,
             capture_output=True,
             text=True,
             timeout=120,

@@ -20,7 +20,12 @@ def attribute(key: str, value: str | int) -> dict[str, Any]:
 
 def span_id(number: int) -> str:
     """Return the id of the span of that number."""
-    return f"{number + 1:016x}"
+    return f"5eed{number + 1:012x}"
+
+
+def trace_id(number: int) -> str:
+    """Return the id of the trace of that number; it begins with no zeros, which Jaeger leaves out."""
+    return f"5eed{number + 1:028x}"
 
 
 def payload(numbers: Sequence[int], padding: int = 0, resource: str = "", **attributes: str) -> dict[str, Any]:
@@ -29,7 +34,7 @@ def payload(numbers: Sequence[int], padding: int = 0, resource: str = "", **attr
     extra = [attribute("padding", "x" * padding)] if padding else []
     spans = [
         {
-            "traceId": f"{number + 1:032x}",
+            "traceId": trace_id(number),
             "spanId": span_id(number),
             "name": "execute_tool lookup",
             "kind": 1,
@@ -73,7 +78,9 @@ def batches(count: int, size: int) -> Iterable[range]:
 def lines(folder: Path, name: str = "traces*.jsonl") -> list[dict[str, Any]]:
     """Return the whole lines of a Collector's files."""
     files = sorted(folder.glob(name)) if folder.exists() else []
-    return [json.loads(line) for file in files for line in file.read_text().splitlines(keepends=True) if line[-1:] == "\n"]
+    return [
+        json.loads(line) for file in files for line in file.read_text().splitlines(keepends=True) if line[-1:] == "\n"
+    ]
 
 
 def spans_in(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from collector.backends import Collector
 from collector.program import COLLECTOR, LOOPBACK, Program, free_ports, running, until
 from collector.sending import SERVICE, ids_in, payload, send, span_id

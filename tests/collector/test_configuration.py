@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+
 from collector.backends import BUILD
 from collector.program import COLLECTOR, program
 
@@ -16,7 +17,7 @@ CLICKHOUSE = COLLECTOR / "gateway-clickhouse.yaml"
 def valid(arguments, **variables):
     """Validate a configuration with the Collector itself."""
     command = [program("perfopt-collector", BUILD), "validate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=variables)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=variables)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,9 @@ def test_both_collectors_mask_the_same_secrets():
 
 def test_the_manifests_are_what_the_generator_writes():
     """The configuration inside the Kubernetes resources is the one beside them."""
-    done = subprocess.run([sys.executable, KUBERNETES / "generate.py", "--check"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, KUBERNETES / "generate.py", "--check"], check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -111,6 +114,7 @@ def test_jaeger_takes_its_configuration():
     """Jaeger finds nothing wrong in jaeger.yaml."""
     done = subprocess.run(
         [program("jaeger", BUILD), "validate", f"--config={COLLECTOR / 'jaeger.yaml'}"],
+        check=False,
         capture_output=True,
         text=True,
         timeout=60,
@@ -123,12 +127,14 @@ def test_jaeger_takes_its_configuration():
 def test_prometheus_takes_its_configuration(name):
     """Promtool finds nothing wrong, rule files included."""
     promtool = program("promtool", "install it: apt-get install prometheus")
-    done = subprocess.run([promtool, "check", "config", COLLECTOR / name], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [promtool, "check", "config", COLLECTOR / name], check=False, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_scrapes_alike_in_containers_and_without():
-    """The two configurations differ in the targets' hosts and in nothing else."""
+def test_prometheus_is_configured_alike_in_containers_and_without():
+    """The two configurations differ in the target's host and in nothing else."""
     plain, compose = (
         yaml.safe_load((COLLECTOR / f"{name}.yaml").read_text().replace(host, "HOST"))
         for name, host in (("prometheus", "127.0.0.1"), ("prometheus.compose", "collector:"))

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from collector.backends import Collector
+
+from collector.backends import Collector, Prometheus
 from collector.program import LOOPBACK, free_ports, running, until
 from collector.sending import ids_in, payload, span_id
 
@@ -77,34 +78,34 @@ def test_files_wait_while_the_queue_is_full(tmp_path):
             until("all spans", lambda: len(set(ids_in(gateway.telemetry))) == count)
 
 
-def test_what_perfopt_run_keeps_is_read(pair, tmp_path):
-    """Spans and metrics that a program wrote under `perfopt run` come out of the gateway."""
-    agent, gateway = pair
+def test_what_perfopt_run_keeps_is_read(tmp_path):
+    """Spans and metrics that a program wrote under `perfopt run` are in the gateway's file and in Prometheus."""
+    prometheus = Prometheus(tmp_path / "prometheus")
+    variables = {"COLLECTOR_JAEGER": f"{LOOPBACK}:1", "COLLECTOR_PROMETHEUS": prometheus.write}
+    gateway = Collector("gateway", tmp_path / "gateway", variables)
+    prometheus.watch(gateway)
+    agent = Collector("agent", tmp_path / "agent", {"COLLECTOR_GATEWAY": gateway.grpc})
     home = agent.agent_files / "support"
     code = (
         "import otel_perfopt\n"
         "@otel_perfopt.tool(effects='read')\n"
         "def lookup(key):\n"
         "    return key\n"
-        "with otel_perfopt.command('/query', conversation='c-1'):\n"
+        "with otel_perfopt.command('/query', conversation_id='c-1'):\n"
         "    lookup('ORD-1')\n"
     )
     perfopt = Path(sys.executable).with_name("perfopt")
     done = subprocess.run(
         [perfopt, "run", "--home", home, "--service", "from-files", sys.executable, "-c", code],
         cwd=tmp_path,
+        check=False,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    with running(gateway.program), running(agent.program):
+    counted = 'histogram_count(perfopt_command_duration_seconds{job="from-files"})'
+    with running(prometheus.program), running(gateway.program), running(agent.program):
         until("both spans", lambda: len(ids_in(gateway.telemetry)) >= 2)
-        until("the metrics", lambda: "perfopt_command_duration_seconds_count" in _text(f"http://{gateway.metrics}/metrics"))
-
-
-def _text(url: str) -> str:
-    import urllib.request
-
-    with urllib.request.urlopen(url, timeout=5) as response:
-        return response.read().decode()
+        found = until("the metrics", lambda: prometheus.query(counted))
+        assert [one["value"][1] for one in found] == ["1"]

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from collector.program import until
-from collector.sending import SERVICE, payload, send, spans_in
+from collector.sending import SERVICE, payload, send, spans_in, trace_id
 from collector.sending import lines as file_lines
 
 SECRETS = {
@@ -30,7 +31,7 @@ def found(stack):
     """Send one span with a secret in each attribute; give its attributes in the file and in Jaeger."""
     content = {"gen_ai.input.messages": "[user] where is my order", "gen_ai.tool.call.arguments": '{"order": "O-1"}'}
     send(stack.gateway.http, payload([FIRST], **SECRETS, **PLAIN, **content))
-    trace = f"{FIRST + 1:032x}"
+    trace = trace_id(FIRST)
 
     def in_file():
         spans = [span for span in spans_in(file_lines(stack.gateway.telemetry)) if span["traceId"] == trace]
