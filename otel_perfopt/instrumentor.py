@@ -12,6 +12,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal.emit import (
+    captured_content,
     discovery,
     implicit,
     inference_calls,
@@ -73,6 +74,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
 
     def _set_up(self, settings: AgentSettings, provider: Any, meter_provider: Any, *, lazy: bool) -> None:
         tool_span.capture_content(settings.capture_content)
+        captured_content.redact_by(settings.redact)
         tools.declare_effects(settings.effects)
         implicit.use(implicit.ImplicitCommands(settings.idle_s))
         self._undo.append(implicit.commands().close_all)

@@ -19,13 +19,14 @@ class AgentSettings:
     `home` is where telemetry and the snapshot are kept; `tools` and `commands` name functions to
     instrument (`module:glob`, commands also `module:function=/name`); `effects` declares tools
     (`glob=read`); `killed` is the kill switch; `capture_content` lets prompts, arguments and results
-    into spans (off, as the conventions ask). `discover_tools` takes the functions that a model call's
+    into spans (off, as the conventions ask), and `redact` (`module:function`) is given each first.
+    `discover_tools` takes the functions that a model call's
     `tools` name as the tools. `module_loads` makes spans of imports
     that take long (off: a program's start has many). Telemetry files are rotated at `telemetry_file_bytes` and the oldest
     removed past `telemetry_total_bytes`. A command nobody declared ends after `idle_s` without a call.
 
     Live `metrics` go to the host's meter provider and, where telemetry is written and unless
-    `write_metrics` is off, to files in `metrics` under `home`, a line a minute. `prices` is a price
+    `write_metrics` is off, to files in `metrics` under `home`, a line in ten seconds. `prices` is a price
     table of one's own; `windows` gives context sizes in tokens where spans do not (`glob=200000`).
 
     Where there is a `snapshot_url` the snapshot is asked for there every `snapshot_poll_s` seconds, with
@@ -39,6 +40,7 @@ class AgentSettings:
     commands: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
     capture_content: bool = False
+    redact: str = ""
     write_telemetry: bool = False
     service_name: str = ""
     discover_tools: bool = True
@@ -67,6 +69,7 @@ class AgentSettings:
             commands=_items(source, "PERFOPT_COMMANDS"),
             effects=_items(source, "PERFOPT_EFFECTS"),
             capture_content=_flag(source, "PERFOPT_CAPTURE_CONTENT"),
+            redact=source.get("PERFOPT_REDACT", "").strip(),
             write_telemetry=_flag(source, "PERFOPT_WRITE_TELEMETRY"),
             service_name=source.get("OTEL_SERVICE_NAME", ""),
             discover_tools=source.get("PERFOPT_DISCOVER_TOOLS", "").strip().lower() not in _FALSE,

@@ -19,6 +19,7 @@ import otel_perfopt
 from otel_perfopt.signal.emit import tool_span, tracing
 from otel_perfopt.signal.emit.faults import faults
 from otel_perfopt.signal.emit.finisher import Finisher
+from otel_perfopt.signal.emit.processor import PerfoptSpanProcessor
 from otel_perfopt.signal.emit.spans import command, tool
 
 
@@ -87,6 +88,96 @@ def test_the_request_path_does_not_digest(kept, monkeypatch):
     look_up("ORD-1")
     kept.spans()
     assert makers == {"otel-perfopt-spans"}
+
+
+def test_the_result_of_a_block_is_described_later_too(kept, monkeypatch):
+    """A block's result is kept as it is when given, the last one given counts, and digests are made by the thread."""
+    makers = set()
+    real = tool_span.content_digest
+    monkeypatch.setattr(
+        tool_span, "content_digest", lambda v: (makers.add(threading.current_thread().name), real(v))[1]
+    )
+    value = look_up("ORD-1")
+    with tool("block", arguments={"order_id": "ORD-1"}) as call:
+        call.result([{"n": n, "text": "x" * 50} for n in range(500)])
+        call.result(value)
+        value["items"].clear()
+    plain, block = kept.spans()
+    assert makers == {"otel-perfopt-spans"}
+    for name in ("perfopt.tool.result.digest", "perfopt.tool.arguments.digest", "perfopt.dataflow.outputs"):
+        assert block.attributes[name] == plain.attributes[name]
+    assert len(tracing.finisher()._large) == 64
+
+
+def test_a_block_that_fails_is_described_as_far_as_it_came(kept):
+    """A result given before an exception is told, and so is the error."""
+
+    def failing(call):
+        call.result({"order": "ORD-1"})
+        raise LookupError("no")
+
+    with pytest.raises(LookupError), tool("block") as call:
+        failing(call)
+    (span,) = kept.spans()
+    assert span.attributes["error.type"] == "LookupError"
+    assert "perfopt.tool.result.digest" in span.attributes
+
+
+def test_spans_without_room_are_counted_as_dropped():
+    """Of spans that end faster than they are counted none is lost unseen."""
+    finisher, seen = Finisher(limit=8, linger_s=0.0), []
+
+    class Slow:
+        def ending(self, span, end_ns):
+            pass
+
+        def ended(self, span):
+            time.sleep(0.0005)
+            seen.append(span)
+
+    finisher.observer = Slow()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(PerfoptSpanProcessor(finisher))
+    tracer = provider.get_tracer("theirs")
+    for _ in range(500):
+        tracer.start_span("chat", attributes={"gen_ai.operation.name": "chat"}).end()
+    assert finisher.flush(10)
+    assert finisher.dropped > 0
+    assert len(seen) + finisher.dropped == 500
+    finisher.stop(1)
+
+
+def test_what_work_left_is_seen_to_when_nothing_follows():
+    """After a batch the thread looks once more when it had no news for a while, and then sleeps."""
+    looks = []
+    finisher = Finisher(linger_s=0.0, idle_s=0.05)
+    finisher.after_batch = lambda: looks.append(time.monotonic())
+    finisher.end(trace.INVALID_SPAN, 1)
+    time.sleep(0.5)
+    assert len(looks) == 2
+    assert looks[1] - looks[0] >= 0.04
+    finisher.stop(1)
+
+
+def test_a_stopped_finisher_starts_again():
+    """Spans that end after a stop are counted by another thread."""
+    finisher, seen = Finisher(linger_s=0.0), []
+
+    class Counting:
+        def ending(self, span, end_ns):
+            pass
+
+        def ended(self, span):
+            seen.append(span.name)
+
+    finisher.observer = Counting()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(PerfoptSpanProcessor(finisher))
+    for _ in range(2):
+        provider.get_tracer("theirs").start_span("chat", attributes={"gen_ai.operation.name": "chat"}).end()
+        time.sleep(0.1)
+        finisher.stop(1)
+    assert seen == ["chat", "chat"]
 
 
 def test_results_too_large_to_copy_are_left_undescribed_and_counted(kept):

@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from time import (
@@ -27,6 +26,7 @@ from otel_perfopt.signal.emit.faults import fault
 QUEUE_LIMIT: Final = 8192
 LARGE_LIMIT: Final = 64
 LINGER_S: Final = 0.05
+IDLE_S: Final = 10.0
 TURN_NS: Final = 200_000
 _TURN_ITEMS: Final = 8
 _TO_END: Final = 4  # fields of what is still to be ended; what has ended has more
@@ -60,11 +60,11 @@ class Finisher:
     thread is woken only where it sleeps.
     """
 
-    def __init__(self, limit: int = QUEUE_LIMIT, linger_s: float = LINGER_S) -> None:
+    def __init__(self, limit: int = QUEUE_LIMIT, linger_s: float = LINGER_S, idle_s: float = IDLE_S) -> None:
         self.observer: SpanObserver | None = None
         # Set where somebody exports each span as it ends: they get each at once, in the order of ends.
         self.at_once = False
-        # Called by the thread, after each batch and for each flush.
+        # Called by the thread, after each batch (and once when none follows for a while) and for each flush.
         self.after_batch: Callable[[], None] | None = None
         self.on_flush: Callable[[], None] | None = None
         self.dropped = 0
@@ -73,6 +73,7 @@ class Finisher:
         self._limit = limit
         self._busy = limit // 8
         self._linger_s = linger_s
+        self._idle_s = idle_s
         self.after_fork()
         if hasattr(os, "register_at_fork"):
             here = weakref.ref(self)
@@ -187,14 +188,14 @@ class Finisher:
         return True
 
     def _run(self, queue: deque[Any], bell: SimpleQueue[None]) -> None:
-        working = True
+        working, tidy = True, True
         while working:
             self._asleep = True
-            if not queue:
-                bell.get()
+            # When nothing comes for a while after work, what it left is written; then it waits as long as it takes.
+            tidy = not queue and not _rung(bell, None if tidy else self._idle_s)
             self._asleep = False
             if queue and not self._hurried:
-                _wait(bell, self._linger_s)
+                _rung(bell, self._linger_s)
             self._hurried = False
             with self._working:
                 cpu_ns = thread_time_ns()
@@ -270,9 +271,13 @@ class Finisher:
             self._ending_on, self._ending_run = 0, None
 
 
-def _wait(bell: SimpleQueue[None], limit_s: float) -> None:
-    with suppress(Empty):
+def _rung(bell: SimpleQueue[None], limit_s: float | None) -> bool:
+    """Wait for the bell; False when it did not ring in time."""
+    try:
         bell.get(timeout=limit_s)
+    except Empty:
+        return False
+    return True
 
 
 def _call(work: Callable[[], None] | None) -> None:

@@ -16,11 +16,13 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import RunContext, ToolRequest
 from otel_perfopt.signal.emit import implicit
+from otel_perfopt.signal.emit.captured_content import redacted
 from otel_perfopt.signal.emit.command_span import CONVERSATION_BAGGAGE, USER_BAGGAGE, from_baggage
 from otel_perfopt.signal.emit.conversations import Conversations, SentMessage
 from otel_perfopt.signal.emit.discovery import after_fork as discovery_after_fork
 from otel_perfopt.signal.emit.discovery import tools_offered
 from otel_perfopt.signal.emit.faults import fault
+from otel_perfopt.signal.emit.finisher import Describe
 from otel_perfopt.signal.emit.runs import after_fork as runs_after_fork
 from otel_perfopt.signal.emit.runs import current_run, forget_requests, remember_requests
 from otel_perfopt.signal.emit.tool_calls import reply_arrived
@@ -179,7 +181,7 @@ class ModelCall:
     def _finish(self, reply: ModelReply | None, error: BaseException | None, end_ns: int | None) -> None:
         if reply is not None:
             self._describe(reply, end_ns)
-        end_span(self.span, error, end_ns)
+        end_span(self.span, error, end_ns, self._content(reply))
         if reply is not None:
             conversation_id, sent = self.run.conversation_id, self.request.messages
             _conversations.remember(conversation_id, sent, reply.message, reply.input_tokens)
@@ -189,6 +191,14 @@ class ModelCall:
         if self.implicit:
             final = reply is not None and error is None and not reply.requests
             implicit.commands().replied(self.run, (), final=final, failed=error is not None)
+
+    def _content(self, reply: ModelReply | None) -> Describe | None:
+        """Return what puts the call's content on its span; None where none is captured."""
+        sent = next((value for name, value in self.request.attributes if name == c.GEN_AI_INPUT_MESSAGES), None)
+        received = None if reply is None else reply.output_text
+        content = {c.GEN_AI_INPUT_MESSAGES: sent, c.GEN_AI_OUTPUT_MESSAGES: received}
+        kept = {name: text for name, text in content.items() if text}
+        return (lambda span: set_attributes(span, redacted(kept))) if kept else None
 
     def _describe(self, reply: ModelReply, end_ns: int | None) -> None:
         if not self.span.is_recording():
@@ -208,7 +218,6 @@ class ModelCall:
                 c.GEN_AI_USAGE_REASONING_TOKENS: reply.reasoning_tokens,
                 c.CONTEXT_RESENT_TOKENS: resent,
                 c.TIME_TO_FIRST_TOKEN: None if first is None else max(0, first - self.started_ns) / 1e9,
-                c.GEN_AI_OUTPUT_MESSAGES: reply.output_text,
             },
         )
         for began, ended in reply.thinking_ns:
@@ -295,6 +304,7 @@ def _start(request: ModelRequest, run: RunContext, *, inferred: bool) -> Span:
         c.STEP_KIND: c.STEP_INFERENCE,
         **dict(request.attributes),
     }
+    attributes.pop(c.GEN_AI_INPUT_MESSAGES, None)  # content comes last, and not as it is
     if run.conversation_id:
         attributes[c.GEN_AI_CONVERSATION_ID] = run.conversation_id
     context = context_with(run.span) if inferred else None

@@ -11,8 +11,9 @@ from otel_perfopt.signal.calls import RunContext, ToolCall
 from otel_perfopt.signal.emit import tool_span
 from otel_perfopt.signal.emit.command_span import around_command, open_command
 from otel_perfopt.signal.emit.faults import fault
+from otel_perfopt.signal.emit.late_description import LateDescription
 from otel_perfopt.signal.emit.runs import current_run, last_ended
-from otel_perfopt.signal.emit.scope import Scope, scoped
+from otel_perfopt.signal.emit.scope import INTERRUPTIONS, Scope, scoped
 from otel_perfopt.signal.emit.taken_over import taken_over, tool_taken_over
 from otel_perfopt.signal.emit.tools import UNKNOWN
 from otel_perfopt.signal.emit.tracing import context_with, end_span, set_attributes, start_span
@@ -105,15 +106,23 @@ class _Tool(_Marker):
 class ToolBlock(Scope):
     """A tool call written as a block; give its result to `result` so that it can be told from others."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_late")
 
     def __init__(self, call: ToolCall) -> None:
         super().__init__(tool_span.start(call), call.run)
         self._call = call
+        self._late: LateDescription | None = None
 
     def result(self, value: object) -> None:
-        """Describe arguments and result on the span; never raises."""
-        tool_span.describe(self.span, self._call, value)
+        """Take the result as it is now; it is described when the span ends, off the request path. Never raises."""
+        if self._late is not None:
+            self._late.discard()
+        self._late = tool_span.taken(self.span, self._call, value)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span; an interruption is no error."""
+        late, self._late = self._late, None
+        end_span(self.span, None if isinstance(error, INTERRUPTIONS) else error, None, late)
 
 
 def _block() -> None:

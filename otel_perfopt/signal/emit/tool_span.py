@@ -14,8 +14,9 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import ToolCall
 from otel_perfopt.signal.digest import content_digest, digest_and_chars, flow_values
+from otel_perfopt.signal.emit.captured_content import redacted
 from otel_perfopt.signal.emit.faults import fault
-from otel_perfopt.signal.emit.late_description import UNDESCRIBED, described_later
+from otel_perfopt.signal.emit.late_description import UNDESCRIBED, LateDescription, described_later
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS
 from otel_perfopt.signal.emit.tracing import end_span, finisher, may_record, set_attributes, start_span
 
@@ -82,24 +83,29 @@ def finish(span: Span, call: ToolCall, result: object) -> None:
 
     With a finisher both are only copied here, as they are now; digests are made by its thread.
     """
-    if span is INVALID_SPAN:
-        return
-    late = finisher()
-    if late is None:
-        describe(span, call, result)
-        end_span(span)
-        return
-    end_ns = time.time_ns()
-    if not span.is_recording():
-        end_span(span)
-        return
-    description = described_later(late, description_of, _arguments(call), result) if late.has_room() else None
-    if description is None:
+    if span is not INVALID_SPAN:
+        end_ns = time.time_ns()
+        end_span(span, None, end_ns, taken(span, call, result))
+
+
+def taken(span: Span, call: ToolCall, result: object) -> LateDescription | None:
+    """Take arguments and result as they are now; what describes them, for `end_span`, is returned. Never raises.
+
+    None where they are described already, since nobody ends the span later, or cannot be.
+    """
+    try:
+        late = finisher()
+        if late is None or not span.is_recording():
+            describe(span, call, result)
+            return None
+        description = described_later(late, description_of, _arguments(call), result) if late.has_room() else None
+        if description is not None:
+            return description.with_attributes(call.span_attributes)
         late.undescribed += 1
         set_attributes(span, {**UNDESCRIBED, **call.span_attributes})
-        end_span(span, None, end_ns)
-    else:
-        end_span(span, None, end_ns, description.with_attributes(call.span_attributes))
+    except Exception as error:
+        fault("tool span", error)
+    return None
 
 
 def describe(span: Span, call: ToolCall, result: object) -> None:
@@ -161,8 +167,11 @@ def description_of(arguments: object, result: object) -> dict[str, Any]:
         c.DATAFLOW_TRUNCATED: truncated,
     }
     if _capture_content:
-        attributes[c.GEN_AI_TOOL_CALL_ARGUMENTS] = _as_text(arguments)[:MAX_CONTENT_CHARS]
-        attributes[c.GEN_AI_TOOL_CALL_RESULT] = _as_text(result)[:MAX_CONTENT_CHARS]
+        content = {
+            c.GEN_AI_TOOL_CALL_ARGUMENTS: _as_text(arguments)[:MAX_CONTENT_CHARS],
+            c.GEN_AI_TOOL_CALL_RESULT: _as_text(result)[:MAX_CONTENT_CHARS],
+        }
+        attributes.update(redacted(content))
     return attributes
 
 
