@@ -11,6 +11,6 @@ go mod init example.com/prometheus-build >/dev/null 2>&1
 go get "github.com/prometheus/prometheus@$version" >/dev/null
 for tool in prometheus promtool; do
   go get "github.com/prometheus/prometheus/cmd/$tool@$version" >/dev/null
-  go build -tags remove_all_sd,netgo -trimpath -o "$folder/$tool" "github.com/prometheus/prometheus/cmd/$tool"
+  go build -tags remove_all_sd,netgo -o "$folder/$tool" "github.com/prometheus/prometheus/cmd/$tool"
 done
 echo "PERFOPT_PROMETHEUS=$folder/prometheus PERFOPT_PROMTOOL=$folder/promtool"
