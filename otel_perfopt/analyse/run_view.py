@@ -16,6 +16,13 @@ from otel_perfopt.execution.step_tree import StepTree, step_tree
 
 Derived = TypeVar("Derived")
 
+# Tools by which a model writes down its thoughts: prose about results, of which no shared value need show.
+_THINKING_TOOLS = frozenset({"think", "thinking", "thought", "sequentialthinking", "reflect"})
+
+
+def _thinks(step: Step) -> bool:
+    return step.name.rpartition("__")[2].lower().replace("_", "") in _THINKING_TOOLS
+
 
 class RunView:
     """A run and, once somebody asks, its step tree, its tool calls and which of them needs which."""
@@ -74,8 +81,9 @@ class RunView:
 
     @cached_property
     def adjacent_reads(self) -> tuple[AdjacentReads, ...]:
-        """The run's read-only calls right after another one of an earlier reply."""
-        return adjacent_reads(self.execution, self.depends)
+        """The run's read-only calls right after another one of an earlier reply; thinking aloud reads nothing."""
+        pairs = adjacent_reads(self.execution, self.depends)
+        return tuple(pair for pair in pairs if not (_thinks(pair.first) or _thinks(pair.second)))
 
     @cached_property
     def tools(self) -> tuple[Step, ...]:
