@@ -43,7 +43,7 @@ def run(
             for name in names:
                 started = time.monotonic()
                 rows.append(_tried(name, ground))
-                tell(f"{name}: {'ok' if rows[-1].ok else 'FAILED'} ({time.monotonic() - started:.0f} s)")
+                tell(f"{name} ({time.monotonic() - started:.0f} s): {rows[-1]}")
         finally:
             ground.stop()
         return rows, _account(ground)

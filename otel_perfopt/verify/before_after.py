@@ -38,8 +38,26 @@ def before_after(values: Iterable[tuple[int, float]], change_ns: int, level: flo
     by day, since values of one day err together. None with fewer than three days on a side, or no hour
     of the week in common. Values that are not positive and finite are left out.
     """
-    usable = [(at, math.log(value)) for at, value in values if math.isfinite(value) and value > 0.0]
-    cells = _cells(usable, change_ns)
+    usable = (LoggedValues(at, 1, math.log(value)) for at, value in values if math.isfinite(value) and value > 0.0)
+    return before_after_sums(usable, change_ns, level)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedValues:
+    """Values of one hour or less: when (Unix ns), how many, and the sum of their logarithms."""
+
+    at_ns: int
+    count: int
+    total: float
+
+
+def before_after_sums(values: Iterable[LoggedValues], change_ns: int, level: float = 0.95) -> BeforeAfter | None:
+    """Return what `before_after` does, from sums: each is of one hour, and on one side of the change."""
+    cells: dict[int, _Cell] = defaultdict(lambda: ([], []))
+    given = 0
+    for one in values:
+        given += one.count
+        cells[one.at_ns // HOUR_NS % 168][one.at_ns >= change_ns].append(one)
     shared = {hour: cell for hour, cell in cells.items() if cell[0] and cell[1]}
     weight = sum(_weight(cell) for cell in shared.values())
     if not weight or min(_days(shared, 0), _days(shared, 1)) < MIN_DAYS:
@@ -48,41 +66,40 @@ def before_after(values: Iterable[tuple[int, float]], change_ns: int, level: flo
     error, days = _clustered_error(shared, effect, weight)
     reach = _student(0.5 + level / 2, days - 2) * error
     ends = [math.expm1(end) for end in (effect, effect - reach, effect + reach)]
-    before, after = (sum(len(cell[period]) for cell in shared.values()) for period in (0, 1))
-    return BeforeAfter(Interval(ends[0], ends[1], ends[2], level), before, after, (before + after) / len(usable))
+    before, after = (sum(_count(cell[period]) for cell in shared.values()) for period in (0, 1))
+    return BeforeAfter(Interval(ends[0], ends[1], ends[2], level), before, after, (before + after) / given)
 
 
-_Cell = tuple[list[tuple[int, float]], list[tuple[int, float]]]
+_Cell = tuple[list[LoggedValues], list[LoggedValues]]
 
 
-def _cells(usable: list[tuple[int, float]], change_ns: int) -> dict[int, _Cell]:
-    cells: dict[int, _Cell] = defaultdict(lambda: ([], []))
-    for at, value in usable:
-        cells[at // HOUR_NS % 168][at >= change_ns].append((at // DAY_NS, value))
-    return cells
+def _count(values: list[LoggedValues]) -> int:
+    return sum(one.count for one in values)
 
 
-def _mean(values: list[tuple[int, float]]) -> float:
-    return sum(value for _, value in values) / len(values)
+def _mean(values: list[LoggedValues]) -> float:
+    return sum(one.total for one in values) / _count(values)
 
 
 def _weight(cell: _Cell) -> float:
-    before, after = len(cell[0]), len(cell[1])
+    before, after = _count(cell[0]), _count(cell[1])
     return before * after / (before + after)
 
 
 def _days(cells: dict[int, _Cell], period: int) -> int:
-    return len({day for cell in cells.values() for day, _ in cell[period]})
+    return len({one.at_ns // DAY_NS for cell in cells.values() for one in cell[period]})
 
 
 def _clustered_error(cells: dict[int, _Cell], effect: float, weight: float) -> tuple[float, int]:
     by_day: dict[tuple[int, int], float] = defaultdict(float)
     for before, after in cells.values():
-        count = len(before) + len(after)
-        level = (sum(value for _, value in before) + sum(value - effect for _, value in after)) / count
-        for period, values, pull in ((0, before, -len(after) / count), (1, after, len(before) / count)):
-            for day, value in values:
-                by_day[period, day] += pull * (value - level - effect * period)
+        n_before, n_after = _count(before), _count(after)
+        count = n_before + n_after
+        total = sum(one.total for one in before) + sum(one.total for one in after) - effect * n_after
+        for period, values, pull in ((0, before, -n_after / count), (1, after, n_before / count)):
+            for one in values:
+                left = one.total - one.count * (total / count + effect * period)
+                by_day[period, one.at_ns // DAY_NS] += pull * left
     days = len(by_day)
     return math.sqrt(sum(score * score for score in by_day.values()) * days / (days - 1)) / weight, days
 

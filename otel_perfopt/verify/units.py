@@ -252,7 +252,7 @@ def _count(row: _Row, policy: str, execution: Execution) -> None:
     row.commands += 1
     row.add(metric_kind.LATENCY, execution.duration_s if execution.timed else None)
     row.add(metric_kind.TOKENS, execution.tokens.total)
-    row.add(metric_kind.COST_USD, _cost_usd(execution))
+    row.add(metric_kind.COST_USD, cost_usd(execution))
     row.add(metric_kind.MEMORY, _number(execution.command.attributes.get(COMMAND_MEMORY)))
     row.events.update(_events(policy, execution))
     row.judge(execution.evaluations)
@@ -262,7 +262,8 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _cost_usd(execution: Execution) -> float | None:
+def cost_usd(execution: Execution) -> float | None:
+    """Return what a run cost, None where nothing in it has a price."""
     # Priced once, on the leaves: an enclosing step may repeat what its calls cost.
     costs = [step.cost_usd for step in execution.steps if step.kind in _PRICED and step.cost_usd is not None]
     return sum(costs) if costs else execution.command.cost_usd
