@@ -90,28 +90,35 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """Where the controller's own metrics go, by the OpenTelemetry variables; the exporter reads the rest of them.
+    """Where the controller's own telemetry goes, by the OpenTelemetry variables; the exporter reads the rest of them.
 
     `metrics_endpoint` is empty where none is configured or metrics are switched off; `metrics_protocol`
-    is `grpc`, or anything else for HTTP.
+    is `grpc`, or anything else for HTTP. `logs_endpoint` and `logs_protocol` are the same for its logs.
     """
 
     metrics_endpoint: str = ""
     metrics_protocol: str = "http/protobuf"
+    logs_endpoint: str = ""
+    logs_protocol: str = "http/protobuf"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ExportSettings:
         """Read `OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT` and `_PROTOCOL`, and what switches metrics off."""
         source = os.environ if environment is None else environment
-        off = _flag(source, "OTEL_SDK_DISABLED") or source.get("OTEL_METRICS_EXPORTER", "").strip().lower() == "none"
         return cls(
-            metrics_endpoint="" if off else _otlp(source, "ENDPOINT"),
-            metrics_protocol=_otlp(source, "PROTOCOL") or "http/protobuf",
+            metrics_endpoint="" if _unwanted(source, "METRICS") else _otlp(source, "METRICS", "ENDPOINT"),
+            metrics_protocol=_otlp(source, "METRICS", "PROTOCOL") or "http/protobuf",
+            logs_endpoint="" if _unwanted(source, "LOGS") else _otlp(source, "LOGS", "ENDPOINT"),
+            logs_protocol=_otlp(source, "LOGS", "PROTOCOL") or "http/protobuf",
         )
 
 
-def _otlp(source: Mapping[str, str], name: str) -> str:
-    specific, general = (f"OTEL_EXPORTER_OTLP_{middle}{name}" for middle in ("METRICS_", ""))
+def _unwanted(source: Mapping[str, str], signal: str) -> bool:
+    return _flag(source, "OTEL_SDK_DISABLED") or source.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
+
+
+def _otlp(source: Mapping[str, str], signal: str, name: str) -> str:
+    specific, general = (f"OTEL_EXPORTER_OTLP_{middle}{name}" for middle in (f"{signal}_", ""))
     return (source.get(specific) or source.get(general) or "").strip()
 
 

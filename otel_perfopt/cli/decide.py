@@ -10,7 +10,7 @@ import click
 
 from otel_perfopt.cli.options import duration_s, home_option, who_options
 from otel_perfopt.decide.approval import identity
-from otel_perfopt.decide.kill_switch import switch_everything_off
+from otel_perfopt.decide.kill_switch import switch_off
 from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.decide.observation import Extension
 from otel_perfopt.decide.policy_set import PolicySet
@@ -78,13 +78,19 @@ def extend(*, name: str, units: int, duration: float, home: Path, named: str | N
 def kill(name: str | None, home: Path, named: str | None, reason: str) -> None:
     """Switch treatment off in every agent at once, for one policy or, without NAME, for all."""
     now_ns = time.time_ns()
-    if name is None:
-        # Before anything that can fail: a ledger that cannot be read or written must not keep treatment on.
-        switch_everything_off(home)
+    # Before anything that can fail: a ledger that cannot be read or written must not keep treatment on.
+    if name is None or _is_declared(home, name):
+        switch_off(home, name)
     policies = PolicySet.open(home, now_ns)
     _tell(policies.kill(name, identity(named), reason, now_ns))
     publish(policies, now_ns)
     click.echo(f"{name or 'everything'} is switched off; perfopt unkill {name or ''}".rstrip() + " lets it come back")
+
+
+def _is_declared(home: Path, name: str) -> bool:
+    """Tell whether there is such a policy; where the ledger cannot say, a name that nobody knows counts too."""
+    policies, problem = PolicySet.look(home)
+    return problem is not None or name in policies.names
 
 
 @click.command()

@@ -35,6 +35,7 @@ COMMANDS = {
         "otel_perfopt.cli.store",
         "Keep telemetry where years of it can be asked: import, info, compact, export.",
     ),
+    "learned": ("otel_perfopt.cli.learned", "Show what ended roll-outs taught: effects, predictions, failures."),
     "ledger": ("otel_perfopt.cli.ledger", "Show the ledger, or verify its chain."),
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from otel_perfopt.decide.model_base import LONGEST_NAME, NAME_PATTERN
 from otel_perfopt.errors import TransitionError
 
 KILL_FILE = "kill"
@@ -43,14 +45,16 @@ class KillSwitch:
         return self._home / KILL_FILE if policy is None else self._home / KILL_FOLDER / policy
 
 
-def switch_everything_off(home: Path) -> None:
-    """Make the kill file of a home folder, whatever state the rest of it is in.
+def switch_off(home: Path, policy: str | None) -> None:
+    """Make the kill file of a policy, or of everything (None), whatever state the rest of the folder is in.
 
     Raises:
-        TransitionError: it cannot be made; the message says what else switches the agents off.
+        TransitionError: the name is no policy's, or the file cannot be made: the message says what else helps.
     """
+    if policy is not None and (len(policy) > LONGEST_NAME or not re.fullmatch(NAME_PATTERN, policy)):
+        raise TransitionError(f"{policy!r} can be no policy's name")
     try:
-        KillSwitch(home).switch_off(None)
+        KillSwitch(home).switch_off(policy)
     except OSError as error:
         raise TransitionError(f"cannot make the kill file: {error}; set PERFOPT_KILL=1 for the agents") from error
 

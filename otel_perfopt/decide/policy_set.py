@@ -35,7 +35,7 @@ from otel_perfopt.decide.state import (
     UNKILL_EVENT,
     State,
 )
-from otel_perfopt.errors import FieldProblem, InvalidFileError, TransitionError
+from otel_perfopt.errors import FieldProblem, InvalidFileError, LedgerError, TransitionError
 
 LEDGER_FILE = "ledger.jsonl"
 # A proposal that was refused or came to nothing answers a finding until it is surely larger; one that did
@@ -73,6 +73,20 @@ class PolicySet:
         policies.reload(now_ns)
         return policies
 
+    @classmethod
+    def look(cls, home: Path) -> tuple[PolicySet, LedgerError | None]:
+        """Read a home folder without writing anything, also where that cannot be done; nothing moves.
+
+        The error says that the ledger cannot be read or does not verify: states are then as far as it could.
+        """
+        policies, problem = cls(home), None
+        try:
+            policies._catalog.remember(policies.journal.catch_up())
+        except LedgerError as error:
+            problem = error
+        policies._catalog.reload()
+        return policies, problem
+
     # --- what there is ---
 
     @property
@@ -99,6 +113,11 @@ class PolicySet:
     def ledger(self) -> Ledger:
         """The ledger, for reading."""
         return self.journal.ledger
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every policy that is declared, or was and can still be read."""
+        return self._catalog.names
 
     def statuses(self, now_ns: int) -> tuple[PolicyStatus, ...]:
         """Return every policy that is or was declared, by name."""

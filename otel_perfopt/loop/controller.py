@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.decide.condition import when_met
 from otel_perfopt.decide.decision import Snapshot
+from otel_perfopt.decide.learned_file import LearnedFile
+from otel_perfopt.decide.learning import NOTHING_LEARNED
 from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.decide.observation import NOTHING_OBSERVED, Observation
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import LEASE_S, publish
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.loop.findings_watch import FindingsWatch
+from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
+from otel_perfopt.loop.proposing import propose_ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class Turn:
 class Controller:
     """One controller of one home folder.
 
-    A turn that fails in one part goes on with the next: above all, a policy that harms is taken back
+    With `proposes` it writes a proposal for what each analysis finds, best first; `beacon` is told of the
+    ledger's head. A turn that fails in one part goes on with the next: above all, a policy that harms is taken back
     also when something else cannot be written.
     """
 
@@ -45,12 +51,20 @@ class Controller:
         clock: Callable[[], int] = time.time_ns,
         lease_s: float = LEASE_S,
         executor: Executor | None = None,
+        *,
+        proposes: bool = False,
+        beacon: LedgerBeacon | None = None,
     ) -> None:
         self._clock = clock
         self._lease_s = lease_s
         self.policies = PolicySet.open(home, clock())
         self.observatory = Observatory(home)
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
+        self.learned = NOTHING_LEARNED
+        self._learned_file = LearnedFile(home)
+        self._proposes = proposes
+        self._answered: Sequence[Finding] | None = None
+        self._beacon = beacon
 
     def turn(self) -> Turn:
         """Read, compare, decide and publish once."""
@@ -63,8 +77,30 @@ class Controller:
         observations = self._observations(standings, now_ns, problems)
         transitions += _guarded(lambda: self.policies.advance(observations, now_ns), (), problems)
         snapshot = _guarded(lambda: publish(self.policies, now_ns, self._lease_s), None, problems)
+        self._after(now_ns, problems)
         problems += [str(problem) for problem in self.policies.problems]
         return Turn(now_ns, runs, standings, tuple(transitions), snapshot, tuple(problems))
+
+    def _after(self, now_ns: int, problems: list[str]) -> None:
+        """Learn, propose and tell, once agents have what they need; nothing of it may end a turn."""
+        for part in (self._learn, self._propose, self._tell_head):
+            try:
+                part(now_ns, problems)
+            except Exception as error:  # noqa: PERF203 - one of them failing is not the others'
+                problems.append(f"{part.__name__.strip('_')} failed: {type(error).__name__}: {error}")
+
+    def _learn(self, now_ns: int, problems: list[str]) -> None:  # noqa: ARG002 - the parts are called alike
+        self.learned = self._learned_file.learned(self.policies.ledger.entries)
+
+    def _propose(self, now_ns: int, problems: list[str]) -> None:
+        findings = self.findings.latest(now_ns, problems.append) if self._proposes else None
+        if findings is not None and findings is not self._answered:
+            self._answered = findings
+            propose_ranked(self.policies, findings, self.learned, now_ns)
+
+    def _tell_head(self, now_ns: int, problems: list[str]) -> None:  # noqa: ARG002 - the parts are called alike
+        if self._beacon is not None:
+            self._beacon.tell(self.policies.ledger.head, now_ns)
 
     def _observations(
         self, standings: Mapping[str, Standing], now_ns: int, problems: list[str]
