@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -36,18 +37,47 @@ _OUTPUT = Path("-")
     help="Write the document here; - is the output.",
 )
 @click.option("--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Your own price table.")
+@click.option(
+    "--store",
+    metavar="PATH_OR_URL",
+    help="Analyse a store (a folder, or a ClickHouse server's URL); PATHS are imported into it first.",
+)
+@click.option("--from", "since", type=click.DateTime(), help="With --store: runs from this moment (UTC).")
+@click.option("--to", "until", type=click.DateTime(), help="With --store: runs until before this moment (UTC).")
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="TRACES", help="With --store: about so many traces, by command."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def analyze(
-    *, paths: tuple[Path, ...], html: Path | None, json_path: Path | None, prices: Path | None, quiet: bool
+    *,
+    paths: tuple[Path, ...],
+    html: Path | None,
+    json_path: Path | None,
+    prices: Path | None,
+    store: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    sample: int | None,
+    quiet: bool,
 ) -> None:
     """Report what recorded agents did, what it cost, and what would save most.
 
     PATHS are files and folders: OTLP JSON lines, Claude Code transcripts, chat trajectories with tool calls; plain or
-    gzipped, told apart by content. Without one, what `perfopt run` kept in .perfopt/ is read.
+    gzipped, told apart by content. Without one, what `perfopt run` kept in .perfopt/ is read. Files are read as they
+    are; what is asked again and again, or is more than one machine's, is kept in a store.
     """
     home = AgentSettings.from_environment().home
     table = PriceTable.load(prices) if prices else prices_of(home)
-    analysis = read_and_analyse(paths or (_own_telemetry(home),), table, quiet=quiet)
+    if store is not None:
+        from otel_perfopt.cli.analyze_store import StoreQuestion, analyse_store
+        from otel_perfopt.cli.store import window_of
+
+        question = StoreQuestion(store, window_of(since, until), sample)
+        analysis = analyse_store(question, paths, table, quiet=quiet)
+    elif since or until or sample:
+        raise click.UsageError("--from, --to and --sample ask a store: name it with --store")
+    else:
+        analysis = read_and_analyse(paths or (_own_telemetry(home),), table, quiet=quiet)
     if not quiet and _OUTPUT not in (html, json_path):
         print_report(analysis, Console())
     for path, write in ((html, report_html), (json_path, report_json)):

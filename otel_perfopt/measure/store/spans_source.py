@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -37,7 +37,8 @@ class StoreSource:
 
     It is a `SpanSource` (`batches`: every batch holds whole traces) and an `ExecutionSource`
     (`executions`). Memory is that of one batch, or of one trace larger than it. With `sample` only so
-    many traces are read, each command in its share: `notes` says so after reading.
+    many traces are read, each command in its share: `notes` says so after reading. `on_progress` is
+    called with the slices read and all of them.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class StoreSource:
         *,
         sample: Sample | None = None,
         batch_spans: int = BATCH_SPANS,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._store = store
         self._window = window or Window()
         self._sample = sample
         self._batch_spans = batch_spans
+        self._on_progress = on_progress
         self._tally = ReadTally()
         self.notes: tuple[str, ...] = ()
 
@@ -76,8 +79,11 @@ class StoreSource:
         if self._sample is not None:
             drawn = draw(connection, spans, self._store.variant, self._window, self._sample)
             self.notes = (drawn.said,) if drawn is not None else ()
-        for each in plan_slices(connection, spans, self._window, self._batch_spans):
+        slices = plan_slices(connection, spans, self._window, self._batch_spans)
+        for number, each in enumerate(slices):
             batch = self._read(spans, each, drawn)
+            if self._on_progress is not None:
+                self._on_progress(number + 1, len(slices))
             if batch:
                 self._tally.spans += len(batch)
                 yield batch
