@@ -16,39 +16,46 @@ for folder in (HERE.parents[1], HERE, HERE.parent / "loop"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from live_prometheus import LivePrometheus, found, running_prometheus  # noqa: E402 - after the path
+from live_prometheus import LivePrometheus, find, running_prometheus, way_here  # noqa: E402 - after the path
 from scene import scene  # noqa: E402 - the same
 
 
-def tool(name: str, variable: str) -> str:
-    """Return a tool's path; a machine that must have it fails without, another one skips."""
-    path, why = found(name, variable)
-    if path is None:
-        if os.environ.get("PERFOPT_REQUIRE_COLLECTOR") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
-    return path
+def missing(why: str) -> None:
+    """Fail on a machine that must have everything, skip on another."""
+    if os.environ.get("PERFOPT_REQUIRE_COLLECTOR") == "1":
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    return tool("promtool", "PERFOPT_PROMTOOL")
+    path = find("promtool", "PERFOPT_PROMTOOL")
+    if path is None:
+        missing("promtool is not installed: apt-get install prometheus, or dashboards/prometheus.sh")
+    return path
 
 
 @pytest.fixture(scope="session")
-def bare_prometheus(tmp_path_factory) -> Iterator[LivePrometheus]:
+def way():
+    """How metrics come to Prometheus here."""
+    found, why = way_here()
+    if found is None:
+        missing(why)
+    return found
+
+
+@pytest.fixture(scope="session")
+def bare_prometheus(way, tmp_path_factory) -> Iterator[LivePrometheus]:
     """A server that holds nothing yet."""
-    path = tool("prometheus", "PERFOPT_PROMETHEUS")
-    with running_prometheus(path, tmp_path_factory.mktemp("bare")) as prometheus:
+    with running_prometheus(way, tmp_path_factory.mktemp("bare")) as prometheus:
         yield prometheus
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory) -> Iterator[tuple[LivePrometheus, Path]]:
+def stage(way, tmp_path_factory) -> Iterator[tuple[LivePrometheus, Path]]:
     """A server that the example agents and a controller feed, and the controller's home folder."""
-    path = tool("prometheus", "PERFOPT_PROMETHEUS")
     folder = tmp_path_factory.mktemp("stage")
     with ExitStack() as stack:
-        prometheus = stack.enter_context(running_prometheus(path, folder / "prometheus"))
+        prometheus = stack.enter_context(running_prometheus(way, folder / "prometheus"))
         home = stack.enter_context(scene(prometheus, folder))
         yield prometheus, home

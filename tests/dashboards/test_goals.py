@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_perfopt.errors import InvalidFileError
@@ -67,6 +67,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, text, said):
     assert f"{GOALS_FILE}:3:" in str(caught.value)
 
 
+@settings(deadline=None)
 @given(
     reference=st.floats(0.01, 1000),
     improve=st.floats(0.0, 0.9),

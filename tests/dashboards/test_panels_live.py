@@ -8,6 +8,8 @@ import time
 from urllib.error import HTTPError
 
 import pytest
+import yaml
+from live_prometheus import RULES
 from substitution import VALUES, substituted
 
 pytest.importorskip("grafana_foundation_sdk", reason="pip install grafana-foundation-sdk")
@@ -79,6 +81,24 @@ def test_what_the_controller_says_is_what_its_home_says(stage):
     assert states["noisy-parallel"] == 8
     (rolled_back,) = prometheus.query('perfopt_policy_rollbacks_total{perfopt_policy="noisy-parallel"}')
     assert float(rolled_back["value"][1]) == 1
+
+
+def test_what_is_recorded_has_data(stage):
+    """The recording rules, loaded by the server as they are, give series; the shares among them are shares."""
+    prometheus, _ = stage
+    groups = yaml.safe_load((RULES / "recording.yaml").read_text())["groups"]
+    for name in (rule["record"] for group in groups for rule in group["rules"]):
+        assert prometheus.query(name), name
+    shares = [float(row["value"][1]) for row in prometheus.query("perfopt:commands_failed:ratio_rate5m")]
+    assert len(shares) == 2
+    assert all(0 < share < 1 for share in shares)
+
+
+def test_a_healthy_scene_raises_no_alarm(stage):
+    """Of the alerts about the whole none fires but that commands may fail: the example's model fails on purpose."""
+    prometheus, _ = stage
+    firing = {row["metric"]["alertname"] for row in prometheus.query('ALERTS{alertstate="firing"}')}
+    assert firing <= {"PerfoptCommandsFail"}
 
 
 def test_pictures_show_every_panel(stage):

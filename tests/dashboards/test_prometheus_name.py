@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
@@ -61,10 +61,13 @@ def test_every_name_is_what_prometheus_makes_of_it(bare_prometheus):
     while not expected <= bare_prometheus.names() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert expected - bare_prometheus.names() == set()
-    (series,) = bare_prometheus.query("odd_price_USD")
+    while not (found := bare_prometheus.query("odd_price_USD")) and time.monotonic() < deadline + 10:
+        time.sleep(0.2)
+    (series,) = found
     assert {label_name(name) for name in labels} <= set(series["metric"])
 
 
+@settings(deadline=None)
 @given(name=st.text(min_size=1), unit=st.text(max_size=8), kind=st.sampled_from((COUNTER, GAUGE, HISTOGRAM)))
 def test_a_name_is_always_one_that_prometheus_takes(name, unit, kind):
     """Whatever comes in, what goes out can stand in an expression."""
