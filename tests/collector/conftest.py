@@ -62,36 +62,27 @@ def sent(stack, tmp_path_factory):
 
 def run_example(folder: Path, gateway: Collector) -> Path:
     """Run the example under `opentelemetry-instrument`, exporting to the Collector; return its outcomes."""
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        from support.launch import running_backends  # noqa: PLC0415 - the path has to be set first
-    finally:
-        sys.path.remove(str(EXAMPLES))
     outcomes = folder / "outcomes.jsonl"
-    with running_backends(folder / "backends", back_office=False) as backends:
-        environment = {
-            **os.environ,
-            **backends,
-            "OTEL_SERVICE_NAME": SERVICE,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": gateway.http,
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-            "OTEL_METRICS_EXPORTER": "otlp",
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_LOGS_EXPORTER": "otlp",
-            "PERFOPT_HOME": str(folder / "home"),
-            "PERFOPT_EFFECTS": "get_*=read,search_docs=read,list_*=read,shipping_status=read,inventory=read",
-        }
-        instrument = Path(sys.executable).with_name("opentelemetry-instrument")
-        arguments = ["--conversations", "4", "--concurrency", "2", "--pause", "0.2", "--out", str(outcomes)]
-        done = subprocess.run(
-            [instrument, sys.executable, "-m", "support", *arguments],
-            env=environment,
-            cwd=folder,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(EXAMPLES),
+        "OTEL_SERVICE_NAME": SERVICE,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": gateway.http,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "PERFOPT_HOME": str(folder / "home"),
+        "PERFOPT_EFFECTS": "get_*=read,search_docs=read,list_*=read,shipping_status=read,inventory=read",
+    }
+    instrument = Path(sys.executable).with_name("opentelemetry-instrument")
+    arguments = ["--conversations", "4", "--concurrency", "2", "--pause", "0.2", "--out", str(outcomes)]
+    done = subprocess.run(
+        [instrument, sys.executable, "-m", "support", "--no-back-office", *arguments],
+        env=environment,
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return outcomes
