@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_perfopt.act import context_compression, selective_context
+from otel_perfopt.act.adaptive_concurrency import AdaptiveConcurrency
 from otel_perfopt.act.context_compression import ContextCompression
 from otel_perfopt.act.effort_routing import EffortRouting
 from otel_perfopt.act.middleware import InferenceMiddleware, Rewriter
@@ -44,6 +45,6 @@ def inference_optimizations() -> InferenceOptimizations:
             ContextCompression(sent_plain),
             PromptCache(),
         ),
-        middlewares=(ResponseCache(),),
+        middlewares=(ResponseCache(), AdaptiveConcurrency()),
         sent_plain=sent_plain,
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from otel_perfopt.decide.optimizations import (
+    adaptive_concurrency,
     context_compression,
     effort_routing,
     model_routing,
@@ -18,6 +19,7 @@ from otel_perfopt.decide.optimizations import (
     selective_context,
     tool_cache,
 )
+from otel_perfopt.decide.optimizations.adaptive_concurrency import AdaptiveConcurrency
 from otel_perfopt.decide.optimizations.context_compression import ContextCompression
 from otel_perfopt.decide.optimizations.effort_routing import EffortRouting
 from otel_perfopt.decide.optimizations.kind import OptimizationType
@@ -39,7 +41,8 @@ Optimize = Annotated[
     | PromptTidy
     | ContextCompression
     | PromptCache
-    | ResponseCache,
+    | ResponseCache
+    | AdaptiveConcurrency,
     Field(discriminator="type"),
 ]
 
@@ -53,4 +56,5 @@ OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "context_compression": context_compression.KIND,
     "prompt_cache": prompt_cache.KIND,
     "response_cache": response_cache.KIND,
+    "adaptive_concurrency": adaptive_concurrency.KIND,
 }

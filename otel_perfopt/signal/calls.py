@@ -88,8 +88,10 @@ class InferenceCall:
     `kwargs` is what will be sent and may be exchanged name by name; what its values hold is the agent's
     and must stay as it is. `original` is what the agent gave. `function` is the client's plain function.
     `is_reply` tells whether a result is a whole reply (no stream, no raw response). `on_end` is called
-    once the reply has been read; `served_by` names who gave the result without asking the model, so that
-    its tokens are not counted again. `span_attributes` are put on the call's span.
+    once the reply has been read. `target` is the client's object that the call is made on
+    (`client.chat.completions`); another one of its class sends the call elsewhere. `served_by` names who
+    gave the result without asking the model, so that its tokens are not counted again. `span_attributes`
+    are put on the call's span.
     """
 
     api: str
@@ -99,6 +101,8 @@ class InferenceCall:
     original: Mapping[str, Any]
     kwargs: dict[str, Any]
     run: RunContext
+    target: Any = None
+    own_target: Any = None
     is_reply: Callable[[object], bool] = _no_reply
     span_attributes: dict[str, Any] = field(default_factory=dict)
     on_end: list[Callable[[InferenceOutcome], None]] = field(default_factory=list)
@@ -116,9 +120,15 @@ class InferenceCall:
             name not in self.original or self.original[name] is not value for name, value in self.kwargs.items()
         )
 
+    @property
+    def redirected(self) -> bool:
+        """Whether the call goes elsewhere than where the agent sent it."""
+        return self.target is not self.own_target
+
     def restore(self) -> None:
-        """Send what the agent gave."""
+        """Send what the agent gave, where it sent it."""
         self.kwargs = dict(self.original)
+        self.target = self.own_target
 
 
 class InferenceInterceptor(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from otel_perfopt.act.parameters.adaptive_concurrency import AdaptiveConcurrencyParameters
 from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
 from otel_perfopt.act.parameters.model_routing import ModelRoutingParameters
@@ -47,6 +48,7 @@ OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "context_compression": OptimizationEntry(Seam.INFERENCE, ContextCompressionParameters.read),
     "prompt_cache": OptimizationEntry(Seam.INFERENCE, PromptCacheParameters.read),
     "response_cache": OptimizationEntry(Seam.INFERENCE, ResponseCacheParameters.read),
+    "adaptive_concurrency": OptimizationEntry(Seam.INFERENCE, AdaptiveConcurrencyParameters.read),
 }
 
 

@@ -26,7 +26,9 @@ def intercepted(
     call: ModelCall,
     api: str,
     function: Callable[..., Any],
+    args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
+    *,
     reply_of: Callable[[Any], ModelReply | None],
 ) -> InferenceCall | None:
     """Return the call as it is shown to whoever stands in the way; None where nobody does, or on a fault."""
@@ -42,6 +44,8 @@ def intercepted(
             kwargs,
             dict(kwargs),
             call.run,
+            args[0] if args else None,
+            args[0] if args else None,
             is_reply=lambda result: _is_reply(reply_of, result),
         )
         call.end_with(lambda reply: _described(call, shown, reply), lambda reply, error: _ended(shown, reply, error))

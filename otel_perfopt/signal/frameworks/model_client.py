@@ -59,7 +59,7 @@ def around_call(client: ModelClient) -> Around:
         call = _begin(client, args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        return _made(client, call, _Sending(function, kwargs, lambda sent: function(*args, **sent)))
+        return _made(client, call, _Sending(function, args, kwargs, lambda given, sent: function(*given, **sent)))
 
     return around
 
@@ -72,8 +72,8 @@ def around_async_call(client: ModelClient) -> Around:
         coroutine = function(*args, **kwargs)
         if not isinstance(coroutine, Coroutine):
             return coroutine
-        sending = _Sending(function, kwargs, lambda sent: function(*args, **sent), coroutine)
-        return _awaited(client, args, sending)
+        sending = _Sending(function, args, kwargs, lambda given, sent: function(*given, **sent), coroutine)
+        return _awaited(client, sending)
 
     return around
 
@@ -85,10 +85,11 @@ def around_manager(client: ModelClient) -> Around:
         manager = function(*args, **kwargs)
 
         def replaced(request: Callable[[], Any]) -> Callable[[], Any]:
-            def again(sent: Mapping[str, Any]) -> Any:
-                return request() if sent is kwargs else _request_of(function(*args, **sent))()
+            def again(given: tuple[Any, ...], sent: Mapping[str, Any]) -> Any:
+                own = sent is kwargs and given is args
+                return request() if own else _request_of(function(*given, **sent))()
 
-            return lambda: _managed(client, args, _Sending(function, kwargs, again))
+            return lambda: _managed(client, _Sending(function, args, kwargs, again))
 
         _replace_request(client, manager, replaced)
         return manager
@@ -103,8 +104,10 @@ def around_async_manager(client: ModelClient) -> Around:
         manager = function(*args, **kwargs)
 
         def replaced(request: Awaitable[Any]) -> _Deferred:
-            sending = _Sending(function, kwargs, lambda sent: _request_of(function(*args, **sent)), request)
-            return _Deferred(client, args, sending)
+            def again(given: tuple[Any, ...], sent: Mapping[str, Any]) -> Any:
+                return _request_of(function(*given, **sent))
+
+            return _Deferred(client, _Sending(function, args, kwargs, again, request))
 
         _replace_request(client, manager, replaced)
         return manager
@@ -142,24 +145,28 @@ class _Sending:
     """
 
     function: Callable[..., Any]
+    args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    again: Callable[[Mapping[str, Any]], Any]
+    again: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
     first: Awaitable[Any] | None = None
 
     def request(self, call: InferenceCall) -> Any:
         """Send a synchronous call."""
-        return self.again(call.kwargs if call.changed else self.kwargs)
+        return self.again(self._given(call), call.kwargs if call.changed else self.kwargs)
 
     async def request_async(self, call: InferenceCall) -> Any:
         """Send an asynchronous call."""
-        if call.changed:
-            return await self.again(call.kwargs)
+        if call.changed or call.redirected:
+            return await self.again(self._given(call), call.kwargs)
         return await self.plainly()
 
     async def plainly(self) -> Any:
         """Send what the agent gave: what was begun, or the same once more."""
         first, self.first = self.first, None
-        return await (self.again(self.kwargs) if first is None else first)
+        return await (self.again(self.args, self.kwargs) if first is None else first)
+
+    def _given(self, call: InferenceCall) -> tuple[Any, ...]:
+        return (call.target, *self.args[1:]) if call.redirected else self.args
 
     def drop(self) -> None:
         """Close what was begun and is not needed, so that nobody complains that it was never awaited."""
@@ -168,21 +175,21 @@ class _Sending:
             first.close()
 
 
-def _managed(client: ModelClient, args: tuple[Any, ...], sending: _Sending) -> Any:
-    call = _begin(client, args, sending.kwargs)
-    return sending.again(sending.kwargs) if call is None else _made(client, call, sending)
+def _managed(client: ModelClient, sending: _Sending) -> Any:
+    call = _begin(client, sending.args, sending.kwargs)
+    return sending.again(sending.args, sending.kwargs) if call is None else _made(client, call, sending)
 
 
 class _Deferred:
     """A call that is made when it is awaited; one that never is leaves the client's own request to complain."""
 
-    __slots__ = ("_args", "_client", "_sending")
+    __slots__ = ("_client", "_sending")
 
-    def __init__(self, client: ModelClient, args: tuple[Any, ...], sending: _Sending) -> None:
-        self._client, self._args, self._sending = client, args, sending
+    def __init__(self, client: ModelClient, sending: _Sending) -> None:
+        self._client, self._sending = client, sending
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return _awaited(self._client, self._args, self._sending).__await__()
+        return _awaited(self._client, self._sending).__await__()
 
 
 def _begin(client: ModelClient, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ModelCall | None:
@@ -197,8 +204,8 @@ def _begin(client: ModelClient, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 def _made(client: ModelClient, call: ModelCall, sending: _Sending) -> Any:
     call.enter()
     try:
-        shown = intercepted(call, client.api, sending.function, sending.kwargs, client.reply_of)
-        result = sending.again(sending.kwargs) if shown is None else send(shown, sending.request)
+        shown = intercepted(call, client.api, sending.function, sending.args, sending.kwargs, reply_of=client.reply_of)
+        result = sending.again(sending.args, sending.kwargs) if shown is None else send(shown, sending.request)
     except BaseException as error:
         call.leave()
         call.end(None, error)
@@ -208,13 +215,13 @@ def _made(client: ModelClient, call: ModelCall, sending: _Sending) -> Any:
     return result
 
 
-async def _awaited(client: ModelClient, args: tuple[Any, ...], sending: _Sending) -> Any:
-    call = _begin(client, args, sending.kwargs)
+async def _awaited(client: ModelClient, sending: _Sending) -> Any:
+    call = _begin(client, sending.args, sending.kwargs)
     if call is None:
         return await sending.plainly()
     call.enter()
     try:
-        shown = intercepted(call, client.api, sending.function, sending.kwargs, client.reply_of)
+        shown = intercepted(call, client.api, sending.function, sending.args, sending.kwargs, reply_of=client.reply_of)
         result = await (sending.plainly() if shown is None else send_async(shown, sending.request_async))
     except BaseException as error:
         call.leave()
