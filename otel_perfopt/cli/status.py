@@ -27,7 +27,7 @@ _WATCH_S = 2.0
 @click.option("--watch", is_flag=True, help="Go on showing it until Ctrl-C.")
 def status(home: Path, watch: bool) -> None:
     """Show every policy: where it stands, what its comparison says, what it waits for; and what is next."""
-    observatory, learned = Observatory(home), LearnedFile(home)
+    observatory, learned = Observatory(home, resume=True), LearnedFile(home)
     console = Console()
     if not watch:
         console.print(_view(home, observatory, learned))

@@ -24,6 +24,9 @@ from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
 
+# What was read since the last time is read again by a controller that comes after a crash.
+SAVE_EVERY_NS = 30 * 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -58,7 +61,8 @@ class Controller:
         self._clock = clock
         self._lease_s = lease_s
         self.policies = PolicySet.open(home, clock())
-        self.observatory = Observatory(home)
+        self.observatory = Observatory(home, resume=True)
+        self._saved_ns = clock()
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
         self.learned = NOTHING_LEARNED
         self._learned_file = LearnedFile(home)
@@ -83,7 +87,7 @@ class Controller:
 
     def _after(self, now_ns: int, problems: list[str]) -> None:
         """Learn, propose and tell, once agents have what they need; nothing of it may end a turn."""
-        for part in (self._learn, self._propose, self._tell_head):
+        for part in (self._learn, self._propose, self._tell_head, self._save):
             try:
                 part(now_ns, problems)
             except Exception as error:  # noqa: PERF203 - one of them failing is not the others'
@@ -101,6 +105,11 @@ class Controller:
     def _tell_head(self, now_ns: int, problems: list[str]) -> None:  # noqa: ARG002 - the parts are called alike
         if self._beacon is not None:
             self._beacon.tell(self.policies.ledger.head, now_ns)
+
+    def _save(self, now_ns: int, problems: list[str]) -> None:  # noqa: ARG002 - the parts are called alike
+        if now_ns - self._saved_ns >= SAVE_EVERY_NS:
+            self._saved_ns = now_ns
+            self.observatory.save()
 
     def _observations(
         self, standings: Mapping[str, Standing], now_ns: int, problems: list[str]

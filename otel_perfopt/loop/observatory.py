@@ -18,6 +18,7 @@ from otel_perfopt.decide.state import EXPOSED, PolicyState, State
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.run_facts import evaluations_of, stated
+from otel_perfopt.loop.checkpoint import Checkpoint
 from otel_perfopt.loop.holdback import benefit_lost
 from otel_perfopt.loop.outcome import outcome_of
 from otel_perfopt.loop.plan import comparison_plan
@@ -26,7 +27,9 @@ from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.measure.price import PriceTable, priced
 from otel_perfopt.signal.read.otlp_tail import OtlpTail
 from otel_perfopt.signal.source import ReadTally
+from otel_perfopt.verify.before_after import BeforeAfter
 from otel_perfopt.verify.comparison import Comparison, comparison_of
+from otel_perfopt.verify.hourly_history import HourlyHistory
 from otel_perfopt.verify.units import UnitTable
 from otel_perfopt.verify.verdict import Conclusion, Unit, Verdict
 
@@ -35,11 +38,15 @@ TELEMETRY_FOLDER = "telemetry"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One policy's comparison now: its verdict and units since it was exposed, and what the life cycle is told."""
+    """One policy's comparison now: its verdict and units since it was exposed, and what the life cycle is told.
+
+    `before_after` describes the goal over all runs of the policy's commands since it was exposed; it decides nothing.
+    """
 
     verdict: Verdict | None
     units: tuple[Unit, ...]
     observation: Observation
+    before_after: BeforeAfter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +61,41 @@ class _Compared:
 
 
 class Observatory:
-    """Follows the telemetry of a home folder; nothing here changes where a policy stands."""
+    """Follows the telemetry of a home folder; nothing here changes where a policy stands.
 
-    def __init__(self, home: Path, prices: PriceTable | None = None) -> None:
+    With `resume` it goes on where the last `save` stood; listeners are told of the runs after that only.
+    """
+
+    def __init__(self, home: Path, prices: PriceTable | None = None, *, resume: bool = False) -> None:
         self._tail = OtlpTail(home / TELEMETRY_FOLDER)
         self._units = UnitTable()
         self._shadow = ShadowWatch()
+        self._history = HourlyHistory()
         self._compared: dict[str, _Compared] = {}
         self._prices = prices or prices_of(home)
         # Told of each finished run; they must not raise.
         self.run_listeners: list[Callable[[Execution], None]] = []
+        self._checkpoint = Checkpoint(home)
+        if resume:
+            self._go_on(home)
+
+    def save(self) -> bool:
+        """Write down what is known and how far was read, so that a later one goes on there; tell whether it worked."""
+        state = {"tail": self._tail.state(), "units": self._units.state(), "shadow": self._shadow.state()}
+        return self._checkpoint.save(state, self._tail.files)
+
+    def _go_on(self, home: Path) -> None:
+        state = self._checkpoint.load()
+        if state is None:
+            return
+        try:
+            self._tail.go_on(state["tail"])
+            self._units.go_on(state["units"])
+            self._shadow.go_on(state["shadow"])
+        except Exception:
+            # Not what we wrote, however it passed: nothing of it is kept.
+            self._checkpoint.faults += 1
+            self._tail, self._units, self._shadow = OtlpTail(home / TELEMETRY_FOLDER), UnitTable(), ShadowWatch()
 
     @property
     def tally(self) -> ReadTally:
@@ -79,6 +111,7 @@ class Observatory:
                     continue
                 run = priced(execution, self._prices)
                 self._units.observe(run)
+                self._history.observe(run)
                 self._shadow.observe(run)
                 for listen in self.run_listeners:
                     listen(run)
@@ -102,7 +135,12 @@ class Observatory:
             since = compared.since_promoted.verdict(now_ns)
             verdict = since if since.conclusion is Conclusion.WORSE else verdict
         lost = compared.lost if verdict.conclusion is not Conclusion.WORSE else None
-        return Standing(verdict, compared.units, _observation(verdict, compared.units, status, lost, now_ns))
+        told = _observation(verdict, compared.units, status, lost, now_ns)
+        return Standing(verdict, compared.units, told, self._before_after(status))
+
+    def _before_after(self, status: PolicyStatus) -> BeforeAfter | None:
+        spec = status.policy.spec
+        return self._history.before_after(spec.match.command, spec.goal.metric, status.state.exposed_ns)
 
     def _compared_of(self, decision: Decision, status: PolicyStatus, policies: PolicySet, now_ns: int) -> _Compared:
         """Return the comparison of one policy, made again only when something about it changed."""

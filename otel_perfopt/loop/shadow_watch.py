@@ -45,6 +45,14 @@ class ShadowWatch:
                 if len(self._trials) > MAX_TRIALS:
                     self._trials.popitem(last=False)
 
+    def state(self) -> OrderedDict[tuple[str, str], _Trial]:
+        """Return what it knows, as data from which another one goes on."""
+        return self._trials
+
+    def go_on(self, state: OrderedDict[tuple[str, str], _Trial]) -> None:
+        """Go on where another one stood."""
+        self._trials = state
+
     def report(self, policy: str, digest: str, since_ns: int = 0) -> ShadowReport | None:
         """Return what shadow showed since it began at `since_ns`, or None when nothing was watched yet.
 

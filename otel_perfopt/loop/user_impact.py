@@ -15,13 +15,14 @@ EVERYBODY = "everybody"
 _REGULAR, _HEAVY = 2, 10
 _MEASURED = (metric_kind.SATISFACTION, metric_kind.INTERRUPTED, metric_kind.COMPLETION)
 _LEAST_UNITS = 5
+_MOST_SEGMENTS = 20
 
 
 def user_impact(units: Iterable[Unit]) -> Mapping[str, Any]:
     """Return by kind of user, and for everybody, the mean satisfaction, interruption and completion of each arm.
 
-    Kinds are `new` (one conversation), `regular` (2 to 9), `heavy` (10 and more) and `unknown`; a kind
-    with fewer than five units in an arm is left out, and so is a number nobody measured. Descriptive: what
+    Kinds are those the host names on its spans, of the others `new` (one conversation), `regular` (2 to 9),
+    `heavy` (10 and more) and `unknown`; at most 20 of them. A kind with fewer than five units in an arm is left out, and so is a number nobody measured. Descriptive: what
     holds for all is tested by the comparison, where a policy names the metric.
     """
     rows = list(units)
@@ -29,7 +30,9 @@ def user_impact(units: Iterable[Unit]) -> Mapping[str, Any]:
     segments: dict[str, list[Unit]] = defaultdict(list)
     for unit in rows:
         segments[EVERYBODY].append(unit)
-        segments[segment_of(seen[unit.user_id] if unit.user_id else 0)].append(unit)
+        kind = unit.segment or segment_of(seen[unit.user_id] if unit.user_id else 0)
+        if kind in segments or len(segments) < _MOST_SEGMENTS:
+            segments[kind].append(unit)
     found = {name: _arms(members) for name, members in segments.items()}
     return {name: arms for name, arms in sorted(found.items()) if arms}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from otel_perfopt.conventions import (
     COMMAND_MEMORY,
@@ -151,6 +152,14 @@ class UnitTable:
                 row.judge(given)
                 self._observed += 1
                 trial.revision = self._observed
+
+    def state(self) -> Mapping[str, Any]:
+        """Return every unit's running sums, as data from which another table goes on."""
+        return {"trials": self._trials, "observed": self._observed}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on where another table stood."""
+        self._trials, self._observed = state["trials"], int(state["observed"])
 
     def revision(self, policy: str, digest: str) -> int:
         """Return a number that changes whenever anything about one trial does."""

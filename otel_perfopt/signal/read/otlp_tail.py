@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from os import SEEK_END
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from otel_perfopt.conventions import GEN_AI_EVALUATION_RESULT_EVENT
 from otel_perfopt.signal.read.json_lines import objects_of
@@ -20,6 +20,7 @@ from otel_perfopt.signal.source import ReadProblem, ReadTally
 _CHUNK_BYTES: Final = 4 << 20
 _MOST_OPEN: Final = 50_000
 _MOST_REMEMBERED: Final = 200_000
+_MOST_KEPT_DONE: Final = 5_000
 
 
 @dataclass(slots=True)
@@ -53,6 +54,25 @@ class OtlpTail:
         self._done: OrderedDict[str, None] = OrderedDict()
         self._judgements: list[SpanRecord] = []
         self.tally = ReadTally()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that were read so far and are still there."""
+        return tuple(self._offsets)
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands, as data from which another one goes on."""
+        offsets = {path.name: (offset, self._lines.get(path, 0)) for path, offset in self._offsets.items()}
+        kept = (self._open, list(self._done)[-_MOST_KEPT_DONE:], self._judgements, self.tally)
+        return {"offsets": offsets, "kept": kept}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one stood; late spans of traces done long before that are no longer told as late."""
+        offsets = state["offsets"].items()
+        self._offsets = {self._folder / name: int(offset) for name, (offset, _) in offsets}
+        self._lines = {self._folder / name: int(line) for name, (_, line) in offsets}
+        self._open, done, self._judgements, self.tally = state["kept"]
+        self._done = OrderedDict.fromkeys(done)
 
     def take_judgements(self) -> tuple[SpanRecord, ...]:
         """Return the spans with an evaluation that came after their trace was done, each once."""
