@@ -22,6 +22,8 @@ MIN_SAVING = 0.1
 MARGIN = 0.05
 RESAMPLES = 1000
 MAX_COMMANDS = 20
+# The words of effort that a policy may ask for.
+EFFORTS = frozenset({"none", "minimal", "low", "medium", "high"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Allocation:
 def _suggestion(choice: _Choice) -> Suggestion:
     match = {"command": (choice.command or "*",)}
     if choice.what == "effort":
-        return Suggestion("effort_routing", {"effort": choice.cheap} if choice.cheap else {}, match)
+        return Suggestion("effort_routing", {"effort": choice.cheap} if choice.cheap in EFFORTS else {}, match)
     return Suggestion("model_routing", {"model": choice.cheap}, match | {"model": (choice.dear,)})
 
 

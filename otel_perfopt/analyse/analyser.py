@@ -27,6 +27,7 @@ from otel_perfopt.analyse.overlap_use import OverlapUse
 from otel_perfopt.analyse.queueing import Queueing
 from otel_perfopt.analyse.ranking import ranked
 from otel_perfopt.analyse.rate_limit import RateLimit
+from otel_perfopt.analyse.recommending import recommendations
 from otel_perfopt.analyse.remedy_saving import with_savings
 from otel_perfopt.analyse.repeat_use import RepeatUse
 from otel_perfopt.analyse.repeated_call import RepeatedCall
@@ -145,6 +146,7 @@ class Analyser:
             replace(item, conversations=counts.conversations) for item in self._opportunities.opportunities()
         )
         series = self._histories.outcome()
+        findings = self._findings(opportunities, series)
         return Analysis(
             tally=input_tally(tally),
             window_ns=totals.window_ns(),
@@ -167,7 +169,8 @@ class Analyser:
             waterfall=self._typical.result(),
             opportunities=opportunities,
             combined=self._opportunities.combined(),
-            findings=self._findings(opportunities, series),
+            findings=findings,
+            recommendations=recommendations(findings, opportunities, usage.commands(), counts, totals.window_ns()),
             notes=self._notes(),
         )
 

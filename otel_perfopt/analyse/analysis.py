@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.finding import Finding, Interval
 from otel_perfopt.analyse.history import History, LoadCorrelation, Regression
+from otel_perfopt.analyse.recommendation import Recommendation
 from otel_perfopt.execution.model import NO_TOKENS, StepKind, Target, TokenUsage
 from otel_perfopt.signal.source import ReadProblem
 
@@ -356,5 +357,6 @@ class Analysis:
     opportunities: tuple[Opportunity, ...] = ()
     combined: tuple[CombinedSaving, ...] = ()
     findings: tuple[Finding, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
     notes: tuple[str, ...] = ()
     version: int = ANALYSIS_VERSION

@@ -14,9 +14,9 @@ from otel_perfopt.analyse.what_if import INPUT_TOKENS, WhatIf
 from otel_perfopt.analyse.what_if_rule import PlainRule
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
 
-# A result longer than this is cut to its head and tail; dedupe needs no limit.
-LONG_RESULT_TOKENS = 4000
-KEPT_TOKENS = 2000
+# What is longer than this loses its middle; what the context holds already needs no limit.
+KEPT_TOKENS = 4000
+CHARS_PER_TOKEN = 4
 MIN_RESULT_TOKENS = 100
 # A context that shrank to this was compacted: what had been in it is gone.
 COMPACTED = 0.9
@@ -96,6 +96,11 @@ class ContextCompressionRule(PlainRule):
         calls = _helped(run.inferences, saved)
         return (WhatIf(_target(run.execution), calls=calls, tokens=saved, bound_tokens=bound),)
 
+    def parameters(self, target: Target) -> Mapping[str, object]:
+        """Return how long results may be, as it was imagined."""
+        del target
+        return {"maxChars": KEPT_TOKENS * CHARS_PER_TOKEN}
+
     @staticmethod
     def _enter(context: _Context, step: Step) -> None:
         tokens = _tokens(step, c.RESULT_TOKENS)
@@ -104,7 +109,7 @@ class ContextCompressionRule(PlainRule):
             return
         if step.result_digest and step.result_digest in context.results:
             context.removed += tokens
-        elif tokens > LONG_RESULT_TOKENS:
+        elif tokens > KEPT_TOKENS:
             context.removed += tokens - KEPT_TOKENS
         if step.result_digest:
             context.results.add(step.result_digest)

@@ -97,17 +97,26 @@ class ModelRoutingRule(PlainRule):
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
         """Return one what-if for each model of the run that is not the fastest."""
-        speeds = {
-            model: speed
-            for model, sketch in self._speeds.rows.items()
-            if sketch.count >= MIN_CALLS and (speed := sketch.quantile(0.5))
-        }
+        speeds = self._known()
         found = [self._what_if(run, model, speeds) for model in sorted({model_of(step) for step in run.inferences})]
         if run.execution.timed:
             for step in run.inferences:
                 if step.error_type is None and (step.tokens.output or 0) >= MIN_OUTPUT and step.duration_s > 0:
                     self._speeds[model_of(step)].add((step.tokens.output or 0) / step.duration_s)
         return [what_if for what_if in found if what_if is not None]
+
+    def parameters(self, target: Target) -> Mapping[str, object]:
+        """Return the fastest model, as far as is known now."""
+        del target
+        speeds = self._known()
+        return {"model": max(speeds, key=lambda name: (speeds[name], name))} if speeds else {}
+
+    def _known(self) -> dict[str, float]:
+        return {
+            model: speed
+            for model, sketch in self._speeds.rows.items()
+            if sketch.count >= MIN_CALLS and (speed := sketch.quantile(0.5))
+        }
 
     @staticmethod
     def _what_if(run: RunView, model: str, speeds: Mapping[str, float]) -> WhatIf | None:

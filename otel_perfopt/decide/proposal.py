@@ -26,6 +26,8 @@ from otel_perfopt.errors import InvalidFileError
 PROPOSAL_FOLDER = "policies/proposed"
 _SLUG = re.compile(r"[^a-z0-9]+")
 _HASH_LENGTH = 6
+# What findings measure, as policies' goals name it.
+_GOALS = {"input_tokens": "tokens", "output_tokens": "tokens"}
 _MOST_NAMES = 50
 
 
@@ -72,7 +74,8 @@ def propose(
     if suggestion is None or suggestion.optimization not in OPTIMIZATION_TYPES or answered(suggestion, policies):
         return None
     name = _free_name(finding, {policy.name for policy in policies} | set(taken))
-    metric = finding.effect.metric if finding.effect.metric in METRICS else "latency"
+    metric = _GOALS.get(finding.effect.metric, finding.effect.metric)
+    metric = metric if metric in METRICS else "latency"
     predicted = predicted_saving(finding)
     document = _document(
         finding,

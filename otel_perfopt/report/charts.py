@@ -111,7 +111,7 @@ def opportunities(items: Sequence[Opportunity]) -> Chart | None:
             "bound": item.bound_share,
         }
         for item in items
-        if item.share is not None
+        if item.share is not None and item.metric == "latency"
     ]
     if not values:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.analyse.analysis import Analysis, Opportunity
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES
 from otel_perfopt.report import charts
@@ -79,6 +79,12 @@ def _policy_that_acts(optimization: str) -> str:
     return optimization if optimization in OPTIMIZATION_TYPES else f"{optimization} (planned, not there yet)"
 
 
+def _a_run(item: Opportunity) -> str:
+    if item.tokens_per_run is not None:
+        return f"{count(round(item.tokens_per_run.estimate))} tokens"
+    return seconds(item.seconds_per_run.estimate) if item.seconds_per_run else UNKNOWN
+
+
 def opportunities(analysis: Analysis) -> Section | None:
     """What replaying the recorded runs with each optimization saves, beside the most it could."""
     if not analysis.opportunities:
@@ -88,18 +94,21 @@ def opportunities(analysis: Analysis) -> Section | None:
             item.optimization + (" (upper bound)" if item.upper_bound else ""),
             str(item.target),
             share_interval(item.share),
-            seconds(item.seconds_per_run.estimate) if item.seconds_per_run else UNKNOWN,
+            _a_run(item),
             share(item.bound_share),
             f"{count(item.runs_helped)} of {count(item.runs)}",
             ", ".join(item.overlaps) or UNKNOWN,
         )
         for item in analysis.opportunities
     )
-    columns = ("optimization", "where", "saves of run time", "a run", "at most", "runs helped", "overlaps with")
+    columns = ("optimization", "where", "saves of all", "a run", "at most", "runs helped", "overlaps with")
     drawn = charts.opportunities(analysis.opportunities)
     return Section(
         "What it would save",
-        ("Each recorded run is replayed with the optimization applied, dependencies respected.",),
+        (
+            "Each recorded run is replayed with the optimization applied, dependencies respected.",
+            "Shares are of all runs' time, or of all input tokens where a run's saving is in tokens.",
+        ),
         tables=(Table(columns, rows, frozenset(columns[2:6])),),
         charts=(drawn,) if drawn else (),
     )

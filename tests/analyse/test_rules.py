@@ -85,7 +85,7 @@ def test_after_a_compaction_nothing_more_is_saved():
         writer.infer(1.0, sent=2000)
 
     found = opportunity(analysed(write), "context_compression")
-    assert found.tokens_per_run.estimate == pytest.approx(8000)
+    assert found.tokens_per_run.estimate == pytest.approx(6000)
 
 
 def test_tools_that_no_run_uses_are_left_out():
@@ -265,8 +265,8 @@ def test_tokens_left_out_are_not_cached_as_well():
     assert together.share.estimate <= 1
     assert sum(part.share.estimate for part in together.parts) == pytest.approx(together.share.estimate)
     compression, cache = together.parts
-    assert compression.share.estimate == pytest.approx(16_000 / 32_100)
-    assert cache.share.estimate <= (32_100 - 16_000 - 4000) / 32_100
+    assert compression.share.estimate == pytest.approx(12_000 / 32_100)
+    assert cache.share.estimate <= (32_100 - 12_000 - 4000) / 32_100
 
 
 def test_usage_in_a_tool_is_not_the_runs_own_context():
