@@ -160,3 +160,23 @@ def test_compose_mounts_what_exists_and_reaches_what_listens():
     named = {**services, **over["services"]}
     assert services["collector"]["environment"]["COLLECTOR_JAEGER"].partition(":")[0] in named
     assert over["services"]["collector"]["environment"]["COLLECTOR_CLICKHOUSE"].split("/")[2].partition(":")[0] in named
+
+
+@pytest.mark.parametrize("overlays", [(), ("compose.clickhouse.yaml",)], ids=["alone", "with ClickHouse"])
+def test_compose_takes_its_files(overlays):
+    """The library that reads them for `docker compose` finds nothing wrong, and the overlay adds ClickHouse."""
+    reader = program("compose-config", "build it: collector/build compose")
+    paths = [COLLECTOR / name for name in ("compose.yaml", *overlays)]
+    done = subprocess.run([reader, *paths], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert set(services) == {"collector", "jaeger", "prometheus", "grafana", *(["clickhouse"] if overlays else [])}
+    assert ("/etc/perfopt/gateway-clickhouse.yaml" in services["collector"]["command"]) == bool(overlays)
+
+
+def test_a_wrong_compose_file_is_refused(tmp_path):
+    """A misspelt key is an error: the validation above can fail."""
+    path = tmp_path / "compose.yaml"
+    path.write_text((COLLECTOR / "compose.yaml").read_text().replace("restart:", "restrat:"))
+    reader = program("compose-config", "build it: collector/build compose")
+    assert subprocess.run([reader, path], check=False, capture_output=True, timeout=60).returncode != 0
