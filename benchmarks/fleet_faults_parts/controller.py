@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
 from otel_perfopt.loop.controller import Controller
+
+
+def _end_with_input() -> None:
+    """End the process when whoever started it has gone."""
+    while os.read(0, 1024):
+        pass
+    os._exit(0)
 
 
 def main() -> None:
@@ -20,6 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     controller = Controller(options.home, lambda: time.time_ns() + int(options.skew * 1e9), lease_s=options.lease)
     print("ready", flush=True)
+    threading.Thread(target=_end_with_input, daemon=True).start()
     told: set[str] = set()
     while True:
         turn = controller.turn()

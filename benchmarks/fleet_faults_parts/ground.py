@@ -90,7 +90,10 @@ class Ground:
         command = [sys.executable, str(PARTS / "controller.py"), str(self.home)]
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [*command, "--lease", str(LEASE_S), "--skew", str(skew_s)], stdout=subprocess.PIPE, stderr=stderr
+                [*command, "--lease", str(LEASE_S), "--skew", str(skew_s)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
             )
         self.controllers.append(process)
         assert process.stdout is not None
@@ -107,8 +110,9 @@ class Ground:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
         return time.time_ns()
 
     def limit_files(self, limit: int) -> None:

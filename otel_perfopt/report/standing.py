@@ -35,7 +35,7 @@ def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Stand
             status.policy.spec.optimize.type,
             Text(stage, style=_STYLES.get(status.state.state, "")),
             _units(verdict),
-            _goal(verdict),
+            _goal(verdict) + _before_after(standing),
             _guardrails(verdict),
             Text(_now(status, verdict)),
         )
@@ -60,6 +60,15 @@ def _units(verdict: Verdict | None) -> str:
 def _goal(verdict: Verdict | None) -> str:
     goal = next((metric for metric in verdict.metrics if metric.role == "goal"), None) if verdict else None
     return f"{goal.metric} {relative_change(goal)}" if goal else UNKNOWN
+
+
+def _before_after(standing: Standing | None) -> str:
+    """Write before against after under the verdict's effect, named as what it is."""
+    found = standing.before_after if standing else None
+    if found is None:
+        return ""
+    low, mid, high = (f"{100 * end:+.1f}" for end in (found.effect.low, found.effect.estimate, found.effect.high))
+    return f"\nbefore/after, descriptive only: {mid} % ({low} to {high})"
 
 
 def _guardrails(verdict: Verdict | None) -> str:
