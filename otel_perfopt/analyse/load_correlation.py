@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import erfc, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.analyse.gaps import Values
 from otel_perfopt.analyse.history import LoadCorrelation
+from otel_perfopt.analyse.long_run import long_run
+from otel_perfopt.analyse.student_t import student_t
 
 MAX_LAG_BINS = 6
 MIN_BINS = 96
+LOCAL_BINS = 24
 # A correlation below this moves nothing worth acting on, however sure it is.
 MIN_CORRELATION = 0.1
 
@@ -40,22 +44,16 @@ def load_correlations(
 ) -> tuple[LoadCorrelation, ...]:
     """Return which of `others` follow `load`, at lags of 0 to 6 bins; at most `alpha` of unrelated sets have any.
 
-    Ranks are correlated, so that a few wild hours decide nothing. The load is turned about its
-    circle by every number of bins: each turn keeps the rhythm and memory of both but breaks what
-    ties them, and the largest correlation over all lags and series at each turn says what accident
-    can do (max-statistic permutation, Westfall & Young 1993). Empty with less than four days of data.
+    Ranks are correlated, so that a few wild hours decide nothing. The load is turned about its circle
+    by every number of bins: each turn keeps the rhythm and memory of both series but breaks what ties
+    them, so the spread of the turned correlations is what accident can do. `alpha` is shared by all lags
+    and series (Bonferroni). Series that wander like a random walk are left out: any two of those seem
+    tied. Empty with less than four days of data.
     """
     pairs = [_Pair.of(load, other) for other in others]
     usable = [pair for pair in pairs if pair is not None]
-    if not usable:
-        return ()
-    largest = _largest_by_turn(usable)
-    found = []
-    for pair in usable:
-        lag, strength = pair.strongest()
-        p_value = float((1 + np.sum(largest >= abs(strength))) / (1 + largest.size))
-        if p_value <= alpha and abs(strength) >= MIN_CORRELATION:
-            found.append(pair.describe(lag, strength, p_value))
+    tests = (MAX_LAG_BINS + 1) * len(usable)
+    found = [describe for pair in usable if (describe := pair.judged(tests, alpha)) is not None]
     return tuple(sorted(found, key=lambda item: -abs(item.correlation.estimate)))
 
 
@@ -80,17 +78,25 @@ class _Pair:
         x = _scores(load.values[start:end], load.observed[start:end])
         y = _scores(other.values[start - offset : end - offset], other.observed[start - offset : end - offset])
         power = float(np.sqrt(np.sum(x**2) * np.sum(y**2)))
-        if int(np.count_nonzero(y)) < MIN_BINS or power <= 0:
+        if int(np.count_nonzero(y)) < MIN_BINS or power <= 0 or long_run(x).wanders or long_run(y).wanders:
             return None
         # Correlations at every turn at once: entry k pairs y[t] with x[t - k].
         turned = np.fft.irfft(np.fft.rfft(y) * np.conj(np.fft.rfft(x)), n=x.size) / power
         return cls(other, load, x, y, np.asarray(turned, dtype=np.float64))
 
-    def strongest(self) -> tuple[int, float]:
-        """Return the lag with the strongest correlation, and that correlation."""
+    def judged(self, tests: int, alpha: float) -> LoadCorrelation | None:
+        """Describe the strongest correlation; None where accident may have made it, or it moves nothing."""
         lags = self.by_turn[: MAX_LAG_BINS + 1]
         lag = int(np.argmax(np.abs(lags)))
-        return lag, float(lags[lag])
+        strength = float(lags[lag])
+        # Turns within a day of no turn at all still show the real tie.
+        near = LOCAL_BINS + MAX_LAG_BINS
+        accident = float(np.sqrt(np.mean(self.by_turn[near:-near] ** 2)))
+        sure = student_t(alpha / tests, _effective(self.x, self.y) - 2)
+        if abs(strength) < max(MIN_CORRELATION, accident * sure):
+            return None
+        p_value = min(1.0, tests * erfc(abs(strength) / max(accident, 1e-12) / sqrt(2)))
+        return self.describe(lag, strength, p_value)
 
     def describe(self, lag: int, strength: float, p_value: float) -> LoadCorrelation:
         interval = _fisher_interval(strength, _effective(self.x, self.y))
@@ -108,19 +114,6 @@ class _Pair:
             relative=relative,
             p_value=p_value,
         )
-
-
-def _largest_by_turn(pairs: Sequence[_Pair]) -> Values:
-    """Return the largest absolute correlation over the lags and pairs at every turn that ties nothing."""
-    size = min(pair.by_turn.size for pair in pairs)
-    # Turns within a day of no turn at all still show the real tie.
-    turns = np.arange(24 + MAX_LAG_BINS, size - 24 - MAX_LAG_BINS)
-    largest = np.zeros(turns.size)
-    for pair in pairs:
-        strengths = np.abs(pair.by_turn)
-        for lag in range(MAX_LAG_BINS + 1):
-            largest = np.maximum(largest, strengths[(turns + lag) % strengths.size])
-    return largest
 
 
 def _scores(values: Values, observed: NDArray[np.bool_]) -> Values:

@@ -45,6 +45,9 @@ METRICS: Final = {
 _UNITS: Final = {LATENCY_MEAN: "s", TOKENS_PER_RUN: "{token}", ERROR_SHARE: "1"}
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 WARM_UP_AHEAD: Final = "30m"
+# How long what happened is news: a shift or regression is to be answered within a week, an alarm within a day.
+SHIFT_LASTS_NS: Final = 7 * 86_400 * 1_000_000_000
+ALARM_LASTS_NS: Final = 86_400 * 1_000_000_000
 
 
 def series_findings(outcome: SeriesOutcome) -> list[Finding]:
@@ -156,7 +159,8 @@ def _shift(history: History, change: ChangePoint) -> Finding:
         f"{history.name} {direction} for good at {day_and_hour(change.time_ns)}: "
         f"from {change.before:.3g} to {change.after:.3g}{size}.{dated}"
     )
-    return _finding("change_point", history, summary, change.relative, change.shift)
+    window_ns = (change.time_ns, change.time_ns + SHIFT_LASTS_NS)
+    return _finding("change_point", history, summary, change.relative, change.shift, window_ns=window_ns)
 
 
 def _alarm(history: History, alarm: ResidualAlarm) -> Finding:
@@ -167,7 +171,14 @@ def _alarm(history: History, alarm: ResidualAlarm) -> Finding:
     )
     relative = _point(alarm.observed / alarm.expected - 1) if alarm.expected > 0 else None
     difference = _point(alarm.observed - alarm.expected)
-    return _finding("residual_alarm", history, summary, relative, difference, window_ns=(alarm.start_ns, alarm.end_ns))
+    return _finding(
+        "residual_alarm",
+        history,
+        summary,
+        relative,
+        difference,
+        window_ns=(alarm.start_ns, alarm.end_ns + ALARM_LASTS_NS),
+    )
 
 
 def _correlation(found: LoadCorrelation) -> Finding:
@@ -207,7 +218,10 @@ def _regression(found: Regression, history: History) -> Finding:
     if found.dimension == MODEL and " + " not in found.before + found.after:
         when = {"finding": "regression", "metric": METRICS[found.metric]}
         suggestion = Suggestion("model_routing", {"model": found.before}, {"model": (found.after,)}, when)
-    return _finding("regression", history, summary, found.relative, found.shift, suggestion=suggestion)
+    window_ns = (found.time_ns, found.time_ns + SHIFT_LASTS_NS)
+    return _finding(
+        "regression", history, summary, found.relative, found.shift, window_ns=window_ns, suggestion=suggestion
+    )
 
 
 def _way_back(found: Regression) -> str:

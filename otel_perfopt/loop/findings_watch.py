@@ -8,6 +8,7 @@ from pathlib import Path
 
 from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.analyse.finding_kinds import has_passed
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.signal.read.recorded import open_recorded
@@ -33,7 +34,10 @@ class FindingsWatch:
         self._latest: Sequence[Finding] | None = None
 
     def latest(self, now_ns: int, complain: Callable[[str], None]) -> Sequence[Finding] | None:
-        """Return the findings of the last analysis, None before the first; starts the next one when it is due."""
+        """Return the findings of the last analysis that still hold now; starts the next analysis when it is due.
+
+        None before the first. Peaks and shifts that are over wake nobody, also where no analysis came since.
+        """
         self._collect(complain)
         due = self._started_ns is None or now_ns - self._started_ns >= self._every_ns
         if due and self._running is None and self._telemetry.is_dir():
@@ -41,7 +45,14 @@ class FindingsWatch:
             self._started_ns = now_ns
             self._running = self._executor.submit(self._analyse)
             self._collect(complain)
+        self._forget_passed(now_ns)
         return self._latest
+
+    def _forget_passed(self, now_ns: int) -> None:
+        kept = [one for one in self._latest or () if not has_passed(one.kind, one.window_ns, now_ns)]
+        # The same findings stay the same object: who answers each analysis once can tell.
+        if self._latest is not None and len(kept) < len(self._latest):
+            self._latest = tuple(kept)
 
     def _collect(self, complain: Callable[[str], None]) -> None:
         if self._running is None or not self._running.done():
