@@ -137,6 +137,7 @@ POLICY_ARM: Final = "arm"
 POLICY_DIGEST: Final = "digest"
 POLICY_STAGE: Final = "stage"
 POLICY_ALLOCATION: Final = "allocation"
+POLICY_UNIT: Final = "unit"  # a digest of what was allocated, where no other attribute tells it apart
 # Counts of one run, under the policy's name on the command's span.
 POLICY_HITS: Final = "hits"
 POLICY_MISSES: Final = "misses"
@@ -147,6 +148,8 @@ POLICY_CLAIMED: Final = "claimed"
 POLICY_WASTED: Final = "wasted"
 POLICY_DISCARDED: Final = "discarded"
 POLICY_SAVED_NS: Final = "saved_ns"
+POLICY_RETRIES: Final = "retries"
+POLICY_HEDGES: Final = "hedges"  # twins of slow calls
 POLICY_WAITED_NS: Final = "waited_ns"  # in the queue of `adaptive_concurrency`
 POLICY_SAVED_TOKENS: Final = "saved_tokens"  # estimated
 POLICY_APPLIED: Final = "applied"  # requests to a model that were changed, or would have been

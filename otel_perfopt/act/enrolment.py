@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from otel_perfopt import conventions
 from otel_perfopt.act.selection import Rule
@@ -11,6 +12,7 @@ from otel_perfopt.decide.decision import Decision
 from otel_perfopt.signal.calls import RunContext
 
 SHADOW = "shadow"
+PROCESS = "process"
 _SLOT_PREFIX = "perfopt.act.arm."
 
 
@@ -45,7 +47,7 @@ def enrol(run: RunContext, rule: Rule, process_unit: str) -> Enrolment:
     fresh = Enrolment(decision, _arm(run, decision, process_unit))
     winner: Enrolment = run.slots.setdefault(slot, fresh)
     if winner is fresh:
-        _stamp(run, fresh)
+        _stamp(run, fresh, process_unit)
     return winner
 
 
@@ -78,7 +80,7 @@ def unit_of(run: RunContext, decision: Decision, process_unit: str) -> str:
         return run.conversation_id or _trace_id(run)
     if decision.unit == "user":
         return run.user_id
-    return process_unit if decision.unit == "process" else ""
+    return process_unit if decision.unit == PROCESS else ""
 
 
 def _trace_id(run: RunContext) -> str:
@@ -94,7 +96,7 @@ def _arm(run: RunContext, decision: Decision, process_unit: str) -> str | None:
     return decision.allocation.arm(decision.salt, unit) if unit else None
 
 
-def _stamp(run: RunContext, enrolment: Enrolment) -> None:
+def _stamp(run: RunContext, enrolment: Enrolment, process_unit: str) -> None:
     if enrolment.arm is None or not run.span.is_recording():
         return
     decision = enrolment.decision
@@ -104,5 +106,7 @@ def _stamp(run: RunContext, enrolment: Enrolment) -> None:
         conventions.POLICY_STAGE: decision.stage,
         conventions.POLICY_ALLOCATION: decision.allocation.treatment_share,
     }
+    if decision.unit == PROCESS:
+        fields[conventions.POLICY_UNIT] = blake2b(process_unit.encode(), digest_size=8).hexdigest()
     for field, value in fields.items():
         run.span.set_attribute(conventions.policy_attribute(decision.policy, field), value)

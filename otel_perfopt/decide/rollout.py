@@ -99,10 +99,10 @@ class Limits(DeclaredModel):
 
 
 def _told_apart(unit: str) -> str:
-    # Conversations counted one by one where processes are allocated would let chance pass for evidence.
-    if unit in {"process", "time_block"}:
+    # Conversations counted one by one where blocks of time are allocated would let chance pass for evidence.
+    if unit == "time_block":
         raise ValueError(
-            f"{unit} cannot be compared yet: telemetry does not tell them apart; write conversation or user"
+            "time_block cannot be allocated yet: agents do not tell blocks apart; write conversation, user or process"
         )
     return unit
 

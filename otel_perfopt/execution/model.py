@@ -153,12 +153,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What one policy decided for a run: its arm (`baseline` or `treatment`), digest, stage and allocation."""
+    """What one policy decided for a run: its arm (`baseline` or `treatment`), digest, stage and allocation.
+
+    `unit` tells what was allocated, where neither conversation nor user does.
+    """
 
     arm: str
     digest: str = ""
     stage: str = ""
     allocation: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ def _assignment(attributes: Attributes, policy: str) -> Assignment:
         digest=text(attributes, c.policy_attribute(policy, c.POLICY_DIGEST)),
         stage=text(attributes, c.policy_attribute(policy, c.POLICY_STAGE)),
         allocation=number(attributes.get(c.policy_attribute(policy, c.POLICY_ALLOCATION))),
+        unit=text(attributes, c.policy_attribute(policy, c.POLICY_UNIT)),
     )
 
 

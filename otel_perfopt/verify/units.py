@@ -22,6 +22,7 @@ from otel_perfopt.verify.verdict import Unit
 
 CONVERSATION = "conversation"
 USER = "user"
+PROCESS = "process"
 MAX_UNITS = 100_000
 MAX_TRIALS = 64
 MAX_EVALUATIONS = 16
@@ -71,6 +72,7 @@ class _Row:
     first_ns: int
     user_id: str = ""
     segment: str = ""
+    unit: str = ""
     mixed: bool = False
     commands: int = 0
     events: set[str] = field(default_factory=set)
@@ -90,7 +92,7 @@ class _Row:
                 self.add(name, max(0.0, evaluation.score))
 
     def join(self, other: _Row) -> None:
-        """Take in another conversation of the same user."""
+        """Take in another conversation of the same user or process."""
         self.mixed |= other.mixed or other.arm != self.arm
         if other.first_ns < self.first_ns:
             self.first_ns, self.stage, self.allocation = other.first_ns, other.stage, other.allocation
@@ -216,16 +218,17 @@ class UnitTable:
 
 
 def _rows(trial: _Trial, unit: str) -> Mapping[str, _Row]:
-    if unit != USER:
+    if unit not in {USER, PROCESS}:
         return trial.rows
-    users: dict[str, _Row] = {}
+    together: dict[str, _Row] = {}
     for row in trial.rows.values():
-        joined = users.get(row.user_id)
+        allocated = row.user_id if unit == USER else row.unit
+        joined = together.get(allocated)
         if joined is None:
-            users[row.user_id] = replace(row, events=set(row.events), sums=dict(row.sums))
+            together[allocated] = replace(row, events=set(row.events), sums=dict(row.sums))
         else:
             joined.join(row)
-    return users
+    return together
 
 
 def units_of(executions: Iterable[Execution]) -> Iterator[Unit]:
@@ -244,7 +247,8 @@ def _start(assignment: Assignment, execution: Execution) -> tuple[int, str, floa
 
 def _new_row(assignment: Assignment, execution: Execution) -> _Row:
     first_ns, stage, allocation = _start(assignment, execution)
-    return _Row(stage, assignment.arm, allocation, first_ns, execution.user_id, _segment(execution))
+    known = (execution.user_id, _segment(execution), assignment.unit)
+    return _Row(stage, assignment.arm, allocation, first_ns, *known)
 
 
 def _segment(execution: Execution) -> str:

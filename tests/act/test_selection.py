@@ -85,6 +85,10 @@ def test_the_unit_is_what_is_allocated(new_run, unit, run, expected):
     name = format(made.span.get_span_context().trace_id, "032x") if expected == "trace" else expected
     assert enrol(made, rule, "p").arm == (half.arm("s", name) if name else None)
     assert bool(made.span.attributes) == (name is not None)
+    stamped = made.span.attributes.get("perfopt.policy.tool-cache-policy.unit")
+    # Only what no other attribute tells apart, and never the id itself.
+    assert (stamped is not None) == (unit == "process")
+    assert stamped is None or stamped != name
 
 
 plain_data = st.recursive(

@@ -105,8 +105,8 @@ def change(line: str, new: str) -> str:
         (MINIMAL + "  rollout:\n    steps: [{treatment: 50%}]\n", r"steps\[0\]: needs shadow, or both"),
         (MINIMAL + "  rollout:\n    steps: [{shadow: 1h}]\n", r"exposes nobody"),
         (
-            MINIMAL + "  rollout: {unit: process}\n",
-            r"x\.yaml:11:19: spec\.rollout\.unit: process cannot be compared yet",
+            MINIMAL + "  rollout: {unit: time_block}\n",
+            r"x\.yaml:11:19: spec\.rollout\.unit: time_block cannot be allocated yet",
         ),
         (MINIMAL + "  rollout: {holdback: 0%}\n", r"spec\.rollout\.holdback: .*without a hold-back"),
         (MINIMAL + "  rollout: {holdback: 100%}\n", r"spec\.rollout\.holdback: must leave somebody"),

@@ -143,3 +143,21 @@ def test_users_are_units_where_users_are_allocated():
     assert (unit.unit_id, unit.first_ns, unit.values["latency"], unit.values["commands"]) == ("anna", 0, 2.0, 3.0)
     assert table.exclusions("p", "d1", unit="user").counts == {"seen in both arms": 1}
     assert len(list(table.units("p", "d1"))) == 6
+
+
+def test_processes_are_units_where_processes_are_allocated():
+    """All conversations of a process are one row; a process nobody names can never be two arms at once."""
+    table = UnitTable()
+    for process, arm in (("a", "treatment"), ("b", "baseline")):
+        for number in range(3):
+            assignment = Assignment(arm, "d1", "canary-1", 0.5, process)
+            table.observe(run(f"{process}{number}", number, 2 + number, arms={"p": assignment}))
+    units = {unit.arm: unit for unit in table.units("p", "d1", unit="process")}
+    assert len(units) == 2
+    assert units["treatment"].values["commands"] == 3
+    assert units["treatment"].values["latency"] == pytest.approx(3.0)
+    for number in range(2):
+        arms = {"p": Assignment(("treatment", "baseline")[number], "d2", "canary-1", 0.5)}
+        table.observe(run(f"c{number}", arms=arms))
+    assert list(table.units("p", "d2", unit="process")) == []
+    assert table.exclusions("p", "d2", unit="process").counts == {"seen in both arms": 1}
