@@ -9,11 +9,13 @@ from otel_perfopt.act import context_compression, selective_context
 from otel_perfopt.act.adaptive_concurrency import AdaptiveConcurrency
 from otel_perfopt.act.context_compression import ContextCompression
 from otel_perfopt.act.effort_routing import EffortRouting
+from otel_perfopt.act.endpoint_balancing import EndpointBalancing
 from otel_perfopt.act.middleware import InferenceMiddleware, Rewriter
 from otel_perfopt.act.model_routing import ModelRouting
 from otel_perfopt.act.prompt_cache import PromptCache
 from otel_perfopt.act.prompt_tidy import PromptTidy
 from otel_perfopt.act.response_cache import ResponseCache
+from otel_perfopt.act.retry_hedge import RetryHedge
 from otel_perfopt.act.selective_context import SelectiveContext
 from otel_perfopt.act.sent_plain import SentPlain
 
@@ -45,6 +47,6 @@ def inference_optimizations() -> InferenceOptimizations:
             ContextCompression(sent_plain),
             PromptCache(),
         ),
-        middlewares=(ResponseCache(), AdaptiveConcurrency()),
+        middlewares=(ResponseCache(), AdaptiveConcurrency(), RetryHedge(), EndpointBalancing()),
         sent_plain=sent_plain,
     )

@@ -78,7 +78,7 @@ class InferenceMiddleware(Protocol):
 class Attempt:
     """The plain way onwards, taken at most once unless `repeatable`, and what came of it."""
 
-    __slots__ = ("entered", "error", "finished", "repeatable", "result", "target")
+    __slots__ = ("entered", "error", "errors", "finished", "repeatable", "result", "target")
 
     def __init__(self, target: Callable[[Any], Any], *, repeatable: bool = False) -> None:
         self.target = target
@@ -87,6 +87,15 @@ class Attempt:
         self.finished = False
         self.result: Any = None
         self.error: BaseException | None = None
+        self.errors: list[BaseException] = []  # of every attempt, where there may be several at once
+
+    def raised(self, error: BaseException) -> bool:
+        """Tell whether `error` is a call's own; what was raised is forgotten, so that it keeps no frames alive."""
+        own = error is self.error or any(error is item for item in self.errors)
+        if own:
+            self.error = None
+            self.errors.clear()
+        return own
 
     def __call__(self, call: Call) -> Any:
         """Make the call."""
@@ -94,7 +103,7 @@ class Attempt:
         try:
             result = self.target(call)
         except BaseException as error:
-            self.error = error
+            self._failed(error)
             raise
         self.result = result
         self.finished = True
@@ -106,11 +115,16 @@ class Attempt:
         try:
             result = await self.target(call)
         except BaseException as error:
-            self.error = error
+            self._failed(error)
             raise
         self.result = result
         self.finished = True
         return result
+
+    def _failed(self, error: BaseException) -> None:
+        self.error = error
+        if self.repeatable:
+            self.errors.append(error)
 
     def _enter(self) -> None:
         if self.entered and not self.repeatable:
@@ -145,8 +159,7 @@ def guard(
     try:
         return around(attempt)
     except Exception as error:
-        if attempt.error is error:
-            attempt.error = None
+        if attempt.raised(error):
             raise
         on_fault(name, error, call.run)
     if attempt.entered:
@@ -168,8 +181,7 @@ async def guard_async(
     try:
         return await around(attempt.make_async)
     except Exception as error:
-        if attempt.error is error:
-            attempt.error = None
+        if attempt.raised(error):
             raise
         on_fault(name, error, call.run)
     if attempt.entered:

@@ -41,7 +41,7 @@ class AllowDeny(DeclaredModel):
 class BoundarySpec(DeclaredModel):
     """Upper limits on every policy; what is absent has a safe default.
 
-    `max_exposure` caps treatment in every canary step and when active; `automatic` names the types
+    Prompts and credentials go to no endpoint that is not allowed by name. `max_exposure` caps treatment in every canary step and when active; `automatic` names the types
     that may go ahead without anybody's approval (none); `max_ttl_s` and `max_concurrency` cap
     parameters; a policy must watch each metric of `budgets` with a margin at most as wide.
     """
@@ -52,6 +52,7 @@ class BoundarySpec(DeclaredModel):
     commands: AllowDeny = AllowDeny()
     tools: AllowDeny = AllowDeny()
     models: AllowDeny = AllowDeny()
+    endpoints: AllowDeny = AllowDeny(allow=())
     max_ttl_s: Duration = Field(default=86400.0, alias="maxTtl")
     max_entries: int = Field(default=100_000, ge=1)
     max_concurrency: int = Field(default=16, ge=1)
@@ -148,6 +149,10 @@ def _parameters(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str
         elif not covers_any(limit.models.allow, model):
             allowed = ", ".join(limit.models.allow)
             yield f"spec.optimize.with.model is {model}, which is not within what is allowed: {allowed}"
+    for url in getattr(parameters, "endpoints", ()):
+        if covers_any(limit.endpoints.deny, url) or not covers_any(limit.endpoints.allow, url):
+            allowed = ", ".join(limit.endpoints.allow) or "none"
+            yield f"spec.optimize.with.endpoints names {url}, which is not allowed; allowed are: {allowed}"
 
 
 def _evidence(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:

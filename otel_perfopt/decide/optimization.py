@@ -11,23 +11,27 @@ from otel_perfopt.decide.optimizations import (
     adaptive_concurrency,
     context_compression,
     effort_routing,
+    endpoint_balancing,
     model_routing,
     parallel_tools,
     prompt_cache,
     prompt_tidy,
     response_cache,
+    retry_hedge,
     selective_context,
     tool_cache,
 )
 from otel_perfopt.decide.optimizations.adaptive_concurrency import AdaptiveConcurrency
 from otel_perfopt.decide.optimizations.context_compression import ContextCompression
 from otel_perfopt.decide.optimizations.effort_routing import EffortRouting
+from otel_perfopt.decide.optimizations.endpoint_balancing import EndpointBalancing
 from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.optimizations.model_routing import ModelRouting
 from otel_perfopt.decide.optimizations.parallel_tools import ParallelTools
 from otel_perfopt.decide.optimizations.prompt_cache import PromptCache
 from otel_perfopt.decide.optimizations.prompt_tidy import PromptTidy
 from otel_perfopt.decide.optimizations.response_cache import ResponseCache
+from otel_perfopt.decide.optimizations.retry_hedge import RetryHedge
 from otel_perfopt.decide.optimizations.selective_context import SelectiveContext
 from otel_perfopt.decide.optimizations.tool_cache import ToolCache
 
@@ -42,7 +46,9 @@ Optimize = Annotated[
     | ContextCompression
     | PromptCache
     | ResponseCache
-    | AdaptiveConcurrency,
+    | AdaptiveConcurrency
+    | RetryHedge
+    | EndpointBalancing,
     Field(discriminator="type"),
 ]
 
@@ -57,4 +63,6 @@ OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "prompt_cache": prompt_cache.KIND,
     "response_cache": response_cache.KIND,
     "adaptive_concurrency": adaptive_concurrency.KIND,
+    "retry_hedge": retry_hedge.KIND,
+    "endpoint_balancing": endpoint_balancing.KIND,
 }

@@ -10,11 +10,13 @@ from typing import Final
 from otel_perfopt.act.parameters.adaptive_concurrency import AdaptiveConcurrencyParameters
 from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
+from otel_perfopt.act.parameters.endpoint_balancing import EndpointBalancingParameters
 from otel_perfopt.act.parameters.model_routing import ModelRoutingParameters
 from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
 from otel_perfopt.act.parameters.prompt_cache import PromptCacheParameters
 from otel_perfopt.act.parameters.prompt_tidy import PromptTidyParameters
 from otel_perfopt.act.parameters.response_cache import ResponseCacheParameters
+from otel_perfopt.act.parameters.retry_hedge import RetryHedgeParameters
 from otel_perfopt.act.parameters.selective_context import SelectiveContextParameters
 from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
 
@@ -49,6 +51,8 @@ OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "prompt_cache": OptimizationEntry(Seam.INFERENCE, PromptCacheParameters.read),
     "response_cache": OptimizationEntry(Seam.INFERENCE, ResponseCacheParameters.read),
     "adaptive_concurrency": OptimizationEntry(Seam.INFERENCE, AdaptiveConcurrencyParameters.read),
+    "retry_hedge": OptimizationEntry(Seam.INFERENCE, RetryHedgeParameters.read),
+    "endpoint_balancing": OptimizationEntry(Seam.INFERENCE, EndpointBalancingParameters.read),
 }
 
 
