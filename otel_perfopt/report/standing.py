@@ -87,4 +87,6 @@ def _now(status: PolicyStatus, verdict: Verdict | None) -> str:
         return f"forbidden: {'; '.join(status.violations)}"
     waits = f"needs approval: perfopt approve {status.name}" if status.pending_gate else ""
     said = verdict.reason if verdict else status.state.reason
+    if status.state.state is State.INCONCLUSIVE:
+        return f"{said}\nperfopt extend, retry or retire {status.name}"
     return f"{waits} ({status.pending_gate})" + (f"\n{said}" if said else "") if waits else said
