@@ -1,17 +1,20 @@
-"""One tool call and one chat call under one instrumentation: its name in, JSON of microseconds over the plain call out.
+"""One tool call and one chat call under one instrumentation: its name and lines on stdin in, a line of JSON for each out.
 
-    python benchmarks/overhead_instrumentations.py ours|openinference|openllmetry|official|logfire|relay [ROUNDS [CALLS]]
+    python benchmarks/overhead_instrumentations.py ours|openinference|openllmetry|official|logfire|relay
 
-`benchmarks/overhead.py` runs it once in each instrumentation's own environment. In every round the
-same calls are made plain and instrumented, in changing order, so that differences are paired. All
-export through the SDK's batch processor to an exporter that keeps nothing, where they use the SDK at
-all. The model is a canned reply inside the process. Waiting is what the caller's thread took; all CPU
-includes background threads, until everything has been exported.
+`benchmarks/overhead.py` starts it once in each instrumentation's own environment and asks for a round by
+a line, so that rounds of all of them take turns. In a round the same calls are made plain and
+instrumented, in changing order, so that differences are paired. All export through the SDK's batch
+processor to an exporter that keeps nothing, where they use the SDK at all. The model is a canned reply
+inside the process; a tool's results differ from call to call. `thread` is CPU time of the caller's
+thread, `wall` how long the caller waited, `cpu` the process's CPU time until everything has been exported.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 import json
 import os
 import random
@@ -20,14 +23,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 ROW = {"order_id": "A-00001", "status": "shipped", "city": "Seattle", "total": 12.5, "items": [1, 2], "ok": True}
-ROWS = {"rows": [{**ROW, "order_id": f"A-{n:05d}", "total": 12.5 * n} for n in range(20)]}
+RESULTS = [
+    {"rows": [{**ROW, "order_id": f"A-{k:03d}{n:02d}", "total": 12.5 * n + k} for n in range(20)]} for k in range(500)
+]
+ROWS = RESULTS[0]
+next_result = itertools.cycle(RESULTS).__next__
 MESSAGES = [
     {"role": "system", "content": "You answer questions about orders. " * 40},
     {"role": "user", "content": "where is order A-00001?"},
@@ -58,7 +65,7 @@ def provider() -> TracerProvider:
 
 
 def look_up(order_id: str) -> Any:  # noqa: ARG001 - a tool that costs nothing
-    return ROWS
+    return next_result()
 
 
 def look_up_small(order_id: str) -> Any:
@@ -91,6 +98,8 @@ class Instrumentation:
         self.off: Callable[[], object] | None = None
         self.flush: Callable[[], object] = lambda: None
         self.before_tools: Callable[[], object] = lambda: None
+        self.on_tools: Callable[[], object] = lambda: None
+        self.off_tools: Callable[[], object] = lambda: None
 
     def wrap(self, decorate: Callable[[Any], Any]) -> None:
         """Have copies of the tools instrumented by a decorator."""
@@ -105,7 +114,8 @@ def ours(it: Instrumentation) -> None:
     home = tempfile.mkdtemp()
     it.on = lambda: otel_perfopt.instrument(home=home, tracer_provider=made, discover_tools=False)
     it.off = otel_perfopt.uninstrument
-    it.before_tools = lambda: (it.on and it.on(), it.wrap(otel_perfopt.tool))
+    it.before_tools = lambda: it.wrap(otel_perfopt.tool)
+    it.on_tools, it.off_tools = it.on, it.off
     it.flush = made.force_flush
 
 
@@ -181,51 +191,53 @@ def logfire(it: Instrumentation) -> None:
     it.flush = library.force_flush
 
 
-def relay() -> dict[str, Any]:  # noqa: C901 - one asynchronous library, in one place
-    """NeMo Relay is asynchronous: one event loop makes the calls of a round, plain and through its pipeline."""
+def relay() -> tuple[dict[str, Pair], Callable[[], object]]:
+    """NeMo Relay is asynchronous: one event loop makes the calls of a block, plain and through its pipeline."""
     import nemo_relay as library  # noqa: PLC0415 - as above
 
-    # Arguments are theirs by position of the name; results are wrapped in their type.
-    def made(result: Any) -> Callable[[Any], Any]:
-        return lambda _args: library.ToolExecutionResult(result)
-
-    async def plain(result: Any) -> Any:
-        return made(result)({"order_id": "A-1"})
-
-    def calls(result: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        run = made(result)
-        return lambda: plain(result), lambda: library.tools.execute("look_up", {"order_id": "A-1"}, run)
-
-    found = {}
-    for name, result in (("tool, small", {"order": "A-1"}), ("tool, 20 rows", ROWS)):
-        without, under = calls(result)
-
-        def looped(call: Callable[[], Any]) -> Callable[[int], None]:
-            async def loop(count: int) -> None:
-                for _ in range(count):
-                    await call()
-
-            return lambda count: asyncio.run(loop(count))
-
-        found[name] = paired(looped(without), looped(under), lambda: None)
     request = library.LLMRequest({}, {"model": "gpt-5", "messages": MESSAGES})
 
-    async def llm(count: int) -> None:
-        for _ in range(count):
-            await library.llm.execute("openai", request, lambda _: REPLY, model_name="gpt-5")
+    def small(_args: Any) -> Any:
+        return library.ToolExecutionResult({"order": "A-1"})
 
-    async def none(count: int) -> None:
-        for _ in range(count):
-            await plain(REPLY)
+    def rows(_args: Any) -> Any:
+        return library.ToolExecutionResult(next_result())
 
-    found["chat"] = paired(lambda n: asyncio.run(none(n)), lambda n: asyncio.run(llm(n)), lambda: None)
-    return found
+    def looped(call: Callable[[], Any]) -> Callable[[int], None]:
+        async def loop(count: int) -> None:
+            for _ in range(count):
+                await call()
+
+        return lambda count: asyncio.run(loop(count))
+
+    def tool(run: Callable[[Any], Any]) -> Pair:
+        async def plain() -> Any:
+            return run({"order_id": "A-1"})
+
+        return Pair(looped(plain), looped(lambda: library.tools.execute("look_up", {"order_id": "A-1"}, run)))
+
+    async def none() -> Any:
+        return REPLY
+
+    chat_pair = Pair(
+        looped(none), looped(lambda: library.llm.execute("openai", request, lambda _: REPLY, model_name="gpt-5"))
+    )
+    return {"chat": chat_pair, "tool, small": tool(small), "tool, 20 rows": tool(rows)}, lambda: None
 
 
-ROUNDS, CALLS = 30, 100
+CALLS = {"chat": 15, "tool, small": 60, "tool, 20 rows": 60}
 KNOWN = {
     "ours": ours, "openinference": openinference, "openllmetry": openllmetry, "official": official, "logfire": logfire
 }  # fmt: skip
+
+
+class Pair(NamedTuple):
+    """The same calls, plain and instrumented, each as a loop; `on` and `off` around the instrumented block."""
+
+    plain: Callable[[int], None]
+    under: Callable[[int], None]
+    on: Callable[[], object] = lambda: None
+    off: Callable[[], object] = lambda: None
 
 
 def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
@@ -236,55 +248,60 @@ def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
     return loop
 
 
-def paired(
-    plain: Callable[[int], None],
-    under: Callable[[int], None],
-    flush: Callable[[], object],
-    on: Callable[[], object] | None = None,
-    off: Callable[[], object] | None = None,
-) -> dict[str, list[float]]:
-    """Return microseconds a call, one value a round: `plain`, what was `added` on the caller's thread, and to the `cpu` of all."""
-    found: dict[str, list[float]] = {"plain": [], "added": [], "cpu": []}
-    chance = random.Random(1)
-    for round_ in range(-2, ROUNDS):
-        taken = {}
-        for instrumented in chance.sample((False, True), 2):
-            if instrumented and on is not None:
-                on()
-            loop = under if instrumented else plain
-            loop(2)
-            flush()
-            cpu, began = time.process_time_ns(), time.thread_time_ns()
-            loop(CALLS)
-            waited = time.thread_time_ns() - began
-            flush()
-            taken[instrumented] = (waited / CALLS / 1000, (time.process_time_ns() - cpu) / CALLS / 1000)
-            if instrumented and off is not None:
-                off()
-        if round_ >= 0:  # the first ones warm up
-            found["plain"].append(taken[False][0])
-            found["added"].append(taken[True][0] - taken[False][0])
-            found["cpu"].append(taken[True][1] - taken[False][1])
-    return found
-
-
-def measured(name: str) -> dict[str, Any]:
+def pairs(name: str) -> tuple[dict[str, Pair], Callable[[], object]]:
+    """Return the calls compared, and how to have everything exported."""
+    if name == "relay":
+        return relay()
     it = Instrumentation()
     KNOWN[name](it)
-    found: dict[str, Any] = {}
-    plain = {"tool, small": lambda: look_up_small("A-1"), "tool, 20 rows": lambda: look_up("A-1")}
-    call = chat(client())
-    found["chat"] = paired(repeated(call), repeated(call), it.flush, it.on, it.off)
+    call = repeated(chat(client()))
+    found = {"chat": Pair(call, call, it.on or (lambda: None), it.off or (lambda: None))}
     it.before_tools()
+    plain = {"tool, small": lambda: look_up_small("A-1"), "tool, 20 rows": lambda: look_up("A-1")}
     for tool, under in it.tools.items():
-        found[tool] = paired(repeated(plain[tool]), repeated(under), it.flush)
-    found["exported"] = Nowhere.seen
-    return found
+        found[tool] = Pair(repeated(plain[tool]), repeated(under), it.on_tools, it.off_tools)
+    return found, it.flush
+
+
+def block(loop: Callable[[int], None], count: int, flush: Callable[[], object]) -> dict[str, float]:
+    """Return microseconds a call."""
+    loop(2)
+    flush()
+    gc.collect()
+    cpu, wall, began = time.process_time_ns(), time.perf_counter_ns(), time.thread_time_ns()
+    loop(count)
+    taken = {"thread": time.thread_time_ns() - began, "wall": time.perf_counter_ns() - wall}
+    flush()
+    taken["cpu"] = time.process_time_ns() - cpu
+    return {kind: ns / count / 1000 for kind, ns in taken.items()}
+
+
+def one_round(found: dict[str, Pair], flush: Callable[[], object], chance: random.Random) -> dict[str, Any]:
+    """Return what was added to a call, by call and kind of time, and what the plain call took on its thread."""
+    added = {}
+    for name, pair in found.items():
+        taken = {}
+        for instrumented in chance.sample((False, True), 2):
+            if instrumented:
+                pair.on()
+            taken[instrumented] = block(pair.under if instrumented else pair.plain, CALLS[name], flush)
+            if instrumented:
+                pair.off()
+        added[name] = {kind: taken[True][kind] - taken[False][kind] for kind in taken[True]}
+        added[name]["plain"] = taken[False]["thread"]
+    return added
+
+
+def main() -> None:
+    out = os.fdopen(os.dup(1), "w")  # some print what they think, where the rounds' figures go
+    os.dup2(2, 1)
+    found, flush = pairs(sys.argv[1])
+    chance = random.Random(1)
+    gc.collect()
+    gc.freeze()
+    for _ in sys.stdin:
+        print(json.dumps(one_round(found, flush, chance)), file=out, flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        ROUNDS = int(sys.argv[2])
-    if len(sys.argv) > 3:
-        CALLS = int(sys.argv[3])
-    print(json.dumps(relay() if sys.argv[1] == "relay" else measured(sys.argv[1])))
+    main()

@@ -129,3 +129,15 @@ def test_a_reply_sent_back_by_hand_is_recognised(content):
     prints = {sent_message(form).fingerprint for form in (by_hand, message, message.model_dump(exclude_none=True))}
     assert len(prints) == 1
     assert sent_message({"role": "user", "content": content}).command == ("/query" if isinstance(content, list) else "")
+
+
+def test_a_forked_child_makes_ids_of_its_own():
+    """After a fork parent and child do not give the same ids to different conversations."""
+    conversations = Conversations()
+    state = conversations._chance.getstate()
+    here = conversations.identify([])
+    conversations._chance.setstate(state)
+    conversations.after_fork()
+    there = conversations.identify([])
+    assert here != there
+    assert len(here) == len(there) == 32

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 MAX_CONVERSATIONS = 4096
 MAX_THREADS = 4
@@ -45,16 +45,21 @@ class _Conversation:
 class Conversations:
     """Bounded memory of what was sent: fingerprints only, the least recently used conversation is forgotten."""
 
-    def __init__(self, new_id: Callable[[], str] = lambda: uuid.uuid4().hex, limit: int = MAX_CONVERSATIONS) -> None:
-        self._new_id = new_id
+    def __init__(self, new_id: Callable[[], str] | None = None, limit: int = MAX_CONVERSATIONS) -> None:
+        self._chance = Random()  # noqa: S311 - ids that differ, as those of spans; the system's own costs a call of it
+        self._new_id = new_id or self._random_id
         self._limit = limit
         self._lock = threading.Lock()
         self._by_id: OrderedDict[str, _Conversation] = OrderedDict()
         self._by_line: OrderedDict[int, str] = OrderedDict()
 
     def after_fork(self) -> None:
-        """Take a lock that is free: the parent may have held it."""
+        """Take a lock that is free (the parent may have held it), and ids of this process."""
         self._lock = threading.Lock()
+        self._chance.seed()
+
+    def _random_id(self) -> str:
+        return format(self._chance.getrandbits(128), "032x")
 
     def identify(self, messages: Sequence[SentMessage]) -> str:
         """Return the id of the conversation that `messages` continue, or a new one.
