@@ -8,8 +8,8 @@ from planted import MONDAY_NS, SECOND, PlantedSource, RunWriter
 
 from otel_perfopt import conventions as c
 from otel_perfopt.analyse.analyser import analyse
-from otel_perfopt.analyse.call_leaves import leaf_attribute, leaves_of
 from otel_perfopt.execution.model import StepKind, TokenUsage
+from otel_perfopt.signal.leaf_paths import leaf_attribute, leaves_of
 
 
 def analysed(write, count=40, *, gap_s=3600, conversations=0):
@@ -200,7 +200,11 @@ def mined_run(writer, rng, place, *, follows=0.9):
     orders = [f"O-{place}-{number}" for number in range(3)]
     for name, arguments, result in (
         ("get_customer", {"id": f"C-{place}"}, {"orders": orders}),
-        ("get_order", {"order": orders[0 if rng.random() < follows else int(rng.integers(1, 3))]}, {"total": 5 + place}),
+        (
+            "get_order",
+            {"order": orders[0 if rng.random() < follows else int(rng.integers(1, 3))]},
+            {"total": 5 + place},
+        ),
     ):
         writer.infer(2.0)
         leaves = {
