@@ -46,6 +46,7 @@ def test_one_command_runs_all_three_and_ends_all_three(one_machine, tmp_path):
     machine, http, jaeger, prometheus, ports = one_machine
     with running(machine):
         send(f"http://{http}", payload(range(10)))
+        until("Jaeger is ready", lambda: answers(f"http://{jaeger}/api/services"))
         until("Jaeger has it", lambda: SERVICE in (fetched(f"http://{jaeger}/api/services")["data"] or []))
         until("Prometheus is ready", lambda: answers(f"http://{prometheus}/-/ready"))
         assert list((tmp_path / "kept" / "telemetry").glob("traces*.jsonl"))
