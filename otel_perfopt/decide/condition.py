@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from otel_perfopt.analyse.finding import Finding
+from otel_perfopt.analyse.finding_kinds import FINDING_KINDS
 from otel_perfopt.decide.policy import MatchSpec, OptimizationPolicy, When
 
 
@@ -51,9 +52,10 @@ def target_matches(match: MatchSpec, finding: Finding) -> bool:
 
 
 def _met(when: When, finding: Finding, now_ns: int) -> bool | None:
-    if when.ahead_s is not None:
+    kind = FINDING_KINDS.get(finding.kind)
+    if when.ahead_s is not None or (kind is not None and kind.ahead):
         start_ns, end_ns = finding.window_ns
-        if not start_ns - int(when.ahead_s * 1e9) <= now_ns < end_ns:
+        if not start_ns - int((when.ahead_s or 0.0) * 1e9) <= now_ns < end_ns:
             return False
     if when.at_least is None:
         return True

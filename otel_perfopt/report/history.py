@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from otel_perfopt.analyse.analysis import Analysis
-from otel_perfopt.analyse.history import ChangePoint, History, NotEnoughHistory, Season, Trend
+from otel_perfopt.analyse.history import (
+    ChangePoint,
+    ComingWindow,
+    Forecast,
+    History,
+    NotEnoughHistory,
+    ResidualAlarm,
+    Season,
+    Trend,
+)
 from otel_perfopt.report import charts
 from otel_perfopt.report.section import Section, Table
 from otel_perfopt.report.wording import moment, share, share_interval
 
 
 def history(analysis: Analysis) -> Section | None:
-    """Each series' trend, season and change points."""
+    """Each series' trend, season and change points, what is to come, what rang, and what ties the series."""
     if not analysis.histories:
         return None
     rows = tuple(
@@ -23,10 +32,78 @@ def history(analysis: Analysis) -> Section | None:
         for item in analysis.histories
     )
     drawn = tuple(charts.series(item) for item in analysis.histories if not isinstance(item.trend, NotEnoughHistory))
+    ahead = tuple(_outlook(item) for item in analysis.histories if item.forecast is not None)
+    tables = (
+        Table(("series", "trend", "season", "change points"), rows),
+        Table(("series", "next day and after", "coming highs and lows", "alarms"), ahead, title="To come"),
+        *_ties(analysis),
+    )
     return Section(
         "Over time",
-        tables=(Table(("series", "trend", "season", "change points"), rows),),
+        tables=tuple(table for table in tables if table.rows),
         charts=tuple(chart for chart in drawn if chart),
+    )
+
+
+def _outlook(item: History) -> tuple[str, str, str, str]:
+    return item.name, _forecast(item.forecast), _coming(item.coming), _alarms(item.alarms)
+
+
+def _forecast(value: Forecast | NotEnoughHistory | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, NotEnoughHistory):
+        return value.reason
+    bins = max(1, min(len(value.expected), round(86_400 / value.step_s)))
+    mean, low, high = (sum(part[:bins]) / bins for part in (value.expected, value.low, value.high))
+    held = f", {share(value.coverage)} held in trials" if value.coverage is not None else ""
+    said = f"{mean:.3g} an hour on average (each in {low:.3g} to {high:.3g}{held})"
+    better = (
+        f"; error {share(1 - value.to_naive)} below seasonal-naive's" if value.to_naive < 1 else "; as seasonal-naive"
+    )
+    return said + better
+
+
+def _coming(windows: tuple[ComingWindow, ...]) -> str:
+    first = (next((item for item in windows if item.kind == kind), None) for kind in ("peak", "trough"))
+    told = (
+        f"{item.kind} {moment(item.start_ns)} to {moment(item.end_ns)}: {share_interval(item.relative)}"
+        for item in first
+        if item is not None
+    )
+    return "; ".join(told) or "none"
+
+
+def _alarms(value: tuple[ResidualAlarm, ...] | NotEnoughHistory) -> str:
+    if isinstance(value, NotEnoughHistory):
+        return value.reason
+    told = (f"{moment(item.start_ns)}: {item.observed:.3g}, expected {item.expected:.3g}" for item in value)
+    return "; ".join(told) or "none"
+
+
+def _ties(analysis: Analysis) -> tuple[Table, ...]:
+    follows = tuple(
+        (
+            item.series,
+            f"{item.lag_s / 3600:g} h",
+            f"{item.correlation.estimate:.2f} ({item.correlation.low:.2f} to {item.correlation.high:.2f})",
+            share_interval(item.relative) if item.relative is not None else "",
+        )
+        for item in analysis.correlations
+    )
+    worse = tuple(
+        (
+            item.series,
+            moment(item.time_ns),
+            f"{item.dimension}: {item.before} → {item.after}",
+            share_interval(item.relative) if item.relative is not None else f"{item.shift.estimate:+.3g}",
+            "; ".join(item.also),
+        )
+        for item in analysis.regressions
+    )
+    return (
+        Table(("series", "after", "rank correlation", "a deviation more load"), follows, title="What follows the load"),
+        Table(("series", "when", "what changed", "worse by", "changed as well"), worse, title="What became worse"),
     )
 
 
@@ -55,4 +132,5 @@ def _changes(item: History) -> str:
 
 def _change(point: ChangePoint) -> str:
     size = share(point.relative.estimate) if point.relative else f"{point.shift.estimate:+.3g}"
-    return f"{moment(point.time_ns)} {size}"
+    dated = f" ({'; '.join(point.dates_to)})" if point.dates_to else ""
+    return f"{moment(point.time_ns)} {size}{dated}"

@@ -20,11 +20,12 @@ spec:
   when: {when}
   match: {{command: [/task]}}
   optimize: {{type: parallel_tools}}
+  goal: {{metric: latency}}
 """
 CONDITIONS = {
     "before-the-peak": "{finding: seasonal_peak, metric: load, atLeast: 30%, ahead: 30m}",
     "before-a-high-peak": "{finding: seasonal_peak, metric: load, atLeast: 900%, ahead: 30m}",
-    "in-the-trough": "{finding: seasonal_trough, metric: load, ahead: 0s}",
+    "in-the-trough": "{finding: seasonal_trough, metric: load, ahead: 1m}",
     "under-load": "{finding: load_correlation, metric: latency, atLeast: 2%}",
     "after-a-shift": "{finding: change_point, metric: latency}",
     "after-a-regression": "{finding: regression, metric: latency}",
