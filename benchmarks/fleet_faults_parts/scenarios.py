@@ -18,7 +18,7 @@ from otel_perfopt.errors import PerfoptError
 
 HARM_LIMIT_S = 75.0
 SKEW_S = 90.0
-PATIENCE_S = 60.0  # for a controller on a busy machine, never for an agent
+PATIENCE_S = 180.0  # for a controller on a busy machine, never for an agent
 # Agents look every quarter of a second; the rest is a machine that may be busy.
 SOON_S = 2.0
 SAFE = """

@@ -74,12 +74,15 @@ class LiveMeter:
         self._totals.append((name, total))
 
     def ending(self, span: Span, end_ns: int) -> None:  # noqa: ARG002 - the observer's signature
-        """Give a command's span what its run wasted, before it ends."""
+        """Give a command's span what its run wasted and its process holds, before it ends."""
         if own_attributes(span).get(c.STEP_KIND) != c.STEP_COMMAND:
             return
         run = self._runs.known(span.get_span_context().span_id)
         if run is not None:
             span.set_attributes(run.attributes())
+        resident = resident_bytes()
+        if resident is not None:
+            span.set_attribute(c.COMMAND_MEMORY, resident)
 
     def ended(self, span: EndedSpan) -> None:
         """Count a span."""

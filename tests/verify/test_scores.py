@@ -82,6 +82,7 @@ def test_what_people_say_afterwards_takes_a_policy_back(answered):
     before = turns(controller, lambda turn: units(turn) == 300)
     guard = before.standings["prices"].verdict.metrics[1]
     assert not guard.harmed
+    assert all(unit.values["memory"] > 1e6 for unit in before.standings["prices"].units)
     assert (guard.treatment_units, guard.baseline_units) == (0, 0)
     agent.communicate("go\n", timeout=30)
     assert agent.returncode == 0
