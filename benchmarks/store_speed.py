@@ -234,7 +234,7 @@ class Phoenix:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self.process.kill()

@@ -86,6 +86,7 @@ def counts(store) -> tuple[int, int]:
     return tuple(store.connection.rows(f"SELECT count(), uniqExact(TraceId, SpanId) FROM {store.spans}")[0])
 
 
+@pytest.mark.slow
 def test_killed_imports_lose_and_double_nothing(tmp_path):
     """An importer killed at random moments, again and again, ends with every span once."""
     folder, place = tmp_path / "telemetry", tmp_path / "store"
@@ -111,6 +112,7 @@ def test_killed_imports_lose_and_double_nothing(tmp_path):
         assert found == {(span.trace_id, span.span_id) for number in range(300) for span in run(number)}
 
 
+@pytest.mark.slow
 def test_killed_while_spans_grow_leaves_the_longest_acknowledged_state(tmp_path):
     """Killed between writing a longer state and removing the shorter, a span still stands once, the longer one."""
     place = tmp_path / "store"
@@ -152,6 +154,7 @@ def limited(store: Path, folder: Path, limit: int) -> str:
         return process.communicate(timeout=120)[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_stops_the_import_with_a_reason(tmp_path):
     """Where files may not grow (a quota), the import ends with one line; later it goes on and nothing is doubled."""
     folder, place = tmp_path / "telemetry", tmp_path / "store"
@@ -180,6 +183,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk):
     """On a full disk the import stops; what it had acknowledged is there, and with room it goes on."""
     place = small_disk / "store"

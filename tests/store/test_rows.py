@@ -14,7 +14,7 @@ def read_back(store: TelemetryStore) -> dict:
     return {(span.trace_id, span.span_id): span for batch in StoreSource(store).batches() for span in batch}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=st.lists(odd_records, max_size=12, unique_by=lambda record: record.span_id))
 def test_a_record_comes_back_as_it_went_in(store: TelemetryStore, records):
     """Whatever a record holds (odd text, any types, times out of range), reading gives an equal one."""
