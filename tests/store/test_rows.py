@@ -30,7 +30,7 @@ def test_a_record_comes_back_as_it_went_in(store: TelemetryStore, records):
             }
 
 
-@pytest.mark.parametrize("folder", ["claude-code", "tau-bench", "intercode"])
+@pytest.mark.parametrize("folder", ["claude-code", "tau-bench", "lmcache-agent-trace/taubench"])
 def test_recorded_sessions_come_back_as_they_were_read(store: TelemetryStore, shared_data, folder):
     """Real recordings of every reader pass through the store without loss."""
     read = [span for batch in open_recorded([shared_data / folder]).batches() for span in batch]
