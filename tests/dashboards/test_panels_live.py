@@ -22,6 +22,7 @@ from dashboards.preview.result import Prometheus, Window
 from otel_perfopt.decide.policy_set import PolicySet
 
 MADE = build.dashboards()
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", MADE)
