@@ -14,6 +14,8 @@ from otel_perfopt.measure.measurement import Series
 DAY_S, WEEK_S = 86_400, 604_800
 MIN_PERIODS = 2
 MIN_COVERAGE = 0.5
+ROUNDS = 2
+JUMPS = 3  # computed points a window, at an error of some thousandths of a deviation
 
 
 def season_of(series: Series, *, alpha: float = 0.01) -> Season | NotEnoughHistory:
@@ -164,20 +166,25 @@ def split_half_r2(filled: FilledValues, period: int) -> float | None:
 
 
 def decompose(values: Values, periods: tuple[int, ...]) -> tuple[Values, list[Values]]:
-    """Return the trend and the seasonal part of each period by STL or MSTL, ten times as fast as with every point."""
-    # Importing statsmodels takes seconds, and most first analyses have no history: only those that do pay.
-    from statsmodels.tsa.seasonal import MSTL, STL  # noqa: PLC0415
+    """Return the trend and the seasonal part of each period (MSTL: Bandara, Hyndman & Bergmeir 2021).
 
-    options = {"seasonal_deg": 0, "seasonal_jump": 1}
-    jumps = [
-        {"trend_jump": max(1, round(1.5 * period / 10)), "low_pass_jump": max(1, period // 10)} for period in periods
-    ]
-    if len(periods) == 1:
-        fit = STL(values, period=periods[0], seasonal=999, robust=False, **options, **jumps[0]).fit()
-        return np.asarray(fit.trend), [np.asarray(fit.seasonal)]
-    fit = MSTL(values, periods=periods, windows=(999,) * len(periods), stl_kwargs={**options, **jumps[0]}).fit()
-    seasonal = np.asarray(fit.seasonal)
-    return np.asarray(fit.trend), [seasonal[:, place] for place in range(len(periods))]
+    As statsmodels' MSTL with the same windows, but each period has jumps of its own length: three in a
+    window of trend and low-pass, with lines drawn between (benchmarks/series_speed.py).
+    """
+    # Importing statsmodels takes seconds, and most first analyses have no history: only those that do pay.
+    from statsmodels.tsa.seasonal import STL  # noqa: PLC0415
+
+    ordered = sorted(periods)
+    seasonal = {period: np.zeros(values.size) for period in ordered}
+    left, trend = values.copy(), values
+    for _ in range(ROUNDS if len(ordered) > 1 else 1):
+        for period in ordered:
+            left = left + seasonal[period]
+            jumps = {"trend_jump": max(1, round(1.5 * period / JUMPS)), "low_pass_jump": max(1, period // JUMPS)}
+            fit = STL(left, period=period, seasonal=999, seasonal_deg=0, seasonal_jump=1, robust=False, **jumps).fit()
+            seasonal[period], trend = np.asarray(fit.seasonal), np.asarray(fit.trend)
+            left = left - seasonal[period]
+    return trend, [seasonal[period] for period in periods]
 
 
 def _describe(
