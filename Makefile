@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types imports check bare clean
+.PHONY: demo test lint types imports check bare collector clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,10 @@ bare: $(VENV)/.installed
 	$(VENV)-bare/bin/python -m pip install --quiet dist/otel_perfopt-*.whl
 	$(VENV)-bare/bin/python -c "import otel_perfopt; assert otel_perfopt.instrument()"
 	$(VENV)-bare/bin/perfopt analyze 2>&1 | grep "pip install 'otel-perfopt\[analysis\]'"
+
+# A Collector with just the parts used, and a Jaeger to look at traces with; from nothing that takes minutes.
+collector:
+	collector/build
 
 clean:
 	rm -rf $(VENV) $(VENV)-bare .perfopt .mypy_cache .ruff_cache .pytest_cache dist build

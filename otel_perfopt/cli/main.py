@@ -8,7 +8,14 @@ from io import TextIOWrapper
 from otel_perfopt.errors import MissingExtraError, PerfoptError
 
 # Which extra brings a package that a bare install lacks.
-_EXTRA_OF_MODULE = {"openai": "demo", "httpx": "demo", "starlette": "demo", "uvicorn": "demo"}
+_EXTRA_OF_MODULE = {
+    "openai": "demo",
+    "httpx": "demo",
+    "itsdangerous": "console",
+    "multipart": "console",
+    "starlette": "console",
+    "uvicorn": "console",
+}
 _ANALYSIS_MODULES = frozenset(
     {
         "chdb",
@@ -16,6 +23,7 @@ _ANALYSIS_MODULES = frozenset(
         "clickhouse_connect",
         "filelock",
         "jinja2",
+        "joblib",
         "numpy",
         "orjson",
         "pydantic",
