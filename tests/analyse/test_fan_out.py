@@ -92,7 +92,8 @@ def test_two_ray_workers_share_the_work():
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        found = fan_out(NUMBERS, squared_where, 2, "ray", serial_below=1)
+        # Ray's workers cannot import this file: a lambda travels by value.
+        found = fan_out(NUMBERS, lambda number: (number * number, os.getpid()), 2, "ray", serial_below=1)
     finally:
         ray.shutdown()
     assert expected(found)
