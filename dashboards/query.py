@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_perfopt import conventions as c
-from otel_perfopt.report.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
+from otel_perfopt.decide.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
 
 Name = tuple[str, str]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from otel_perfopt.cli.check import boundaries_of
 from otel_perfopt.cli.options import home_option
-from otel_perfopt.decide.alert_rules import rules_yaml
+from otel_perfopt.decide.alert_rules import alerts_text
 from otel_perfopt.decide.catalog import POLICY_FOLDER
 from otel_perfopt.decide.policy_file import LoadedPolicy, read_policies
 from otel_perfopt.errors import PerfoptError
@@ -45,7 +45,7 @@ def plan(*, policies: tuple[str, ...], sources: tuple[Path, ...], as_json: bool,
     )
     if alerts:
         for one in found:
-            click.echo(rules_yaml(one.alerts, one.name), nl=False)
+            click.echo(alerts_text(one.alerts, one.name), nl=False)
     elif as_json:
         click.echo(json.dumps({"format": "perfopt.plan", "version": 1, "plans": [plan_data(one) for one in found]}))
     else:

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from otel_perfopt.cli.options import home_option
+from otel_perfopt.decide.alert_rules import rules_text
 from otel_perfopt.decide.catalog import POLICY_FOLDER
 from otel_perfopt.decide.policy_file import read_policies
 from otel_perfopt.errors import PerfoptError
-from otel_perfopt.report.alert_rules import rules_text
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from otel_perfopt.analyse.finding import Finding, Interval
-from otel_perfopt.decide.alert_rules import alert_rules, rules_yaml
+from otel_perfopt.decide.alert_rules import alert_rules, alerts_text
 from otel_perfopt.decide.implementation_plan import UNKNOWN_SIZE, ExpectedSize, implementation_plan
 from otel_perfopt.decide.policy import OptimizationPolicy
 
@@ -50,7 +50,7 @@ def proposal_text(
     for title, text in notes.items():
         lines += _comment(title, text)
     lines += _plan(policy, size)
-    rules = rules_yaml(alert_rules(policy), name).splitlines()
+    rules = alerts_text(alert_rules(policy), name).splitlines()
     alerts = [
         f"# Alerts, ready for Prometheus (perfopt plan {name} --alerts prints them):",
         *(f"#   {line}" for line in rules),

@@ -20,7 +20,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import build, reference
 from otel_perfopt import conventions
-from otel_perfopt.report.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
+from otel_perfopt.decide.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "dashboards"

@@ -14,8 +14,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 
 from otel_perfopt import conventions
+from otel_perfopt.decide.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
 from otel_perfopt.loop.controller_metrics import COUNTERS, GAUGES
-from otel_perfopt.report.prometheus_name import COUNTER, GAUGE, HISTOGRAM, label_name, metric_name
 
 # Our own, and what other instrumentations call theirs.
 METERED = {

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_perfopt.cli.group import cli
+from otel_perfopt.decide.alert_rules import rules_of, rules_text
 from otel_perfopt.decide.policy import OptimizationPolicy
-from otel_perfopt.report.alert_rules import rules_of, rules_text
 
 HERE = Path(__file__).parent
 RULES = HERE.parents[1] / "dashboards" / "rules"

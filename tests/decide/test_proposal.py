@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from otel_perfopt import conventions
 from otel_perfopt.analyse.finding import Effect, Evidence, Finding, Interval, Suggestion
-from otel_perfopt.decide.alert_rules import alert_rules, prometheus_name
+from otel_perfopt.decide.alert_rules import alert_rules
 from otel_perfopt.decide.implementation_plan import ExpectedSize
 from otel_perfopt.decide.observation import Observation
 from otel_perfopt.decide.policy_file import read_policies
 from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.prometheus_name import COUNTER, GAUGE, metric_name
 from otel_perfopt.decide.proposal import propose
 from otel_perfopt.decide.publish import snapshot_of
 from otel_perfopt.decide.refinement import refinements
@@ -171,10 +172,10 @@ def test_the_rules_in_a_proposal_are_a_prometheus_rule_file(home: Path):
     assert groups[0]["name"] == f"perfopt-{made.name}"
     assert [rule["alert"] for rule in groups[0]["rules"]] == [rule.alert for rule in alert_rules(made.policy)]
     known = {
-        prometheus_name(value, counter=counted)
+        metric_name(*value, kind)
         for name, value in vars(conventions).items()
         if name.startswith("METRIC_") and isinstance(value, tuple)
-        for counted in (True, False)
+        for kind in (COUNTER, GAUGE)
     }
     for rule in groups[0]["rules"]:
         used = set(re.findall(r"perfopt_[a-z0-9_]+(?=[{ \[)])", re.sub(r"by \([^)]*\)|\{[^}]*\}", " ", rule["expr"])))
