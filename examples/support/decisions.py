@@ -62,12 +62,14 @@ def read(messages):
     system = "\n".join(text_of(message) for message in messages if message["role"] in ("system", "developer"))
     if last_user is None:
         return Conversation("", system, [])
-    names, results = {}, []
+    names, texts, results = {}, {}, []
     for message in messages[last_user + 1 :]:
         for call in message.get("tool_calls") or ():
             names[call["id"]] = call["function"]["name"]
         if message["role"] == "tool":
-            results.append((names.get(message["tool_call_id"], ""), as_json(text_of(message))))
+            number = message["tool_call_id"]
+            texts[number] = referred_to(text_of(message), texts)
+            results.append((names.get(number, ""), as_json(texts[number])))
     return Conversation(text_of(messages[last_user]), system, results)
 
 
@@ -76,12 +78,29 @@ def text_of(message):
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
+def referred_to(text, texts):
+    """What a note like "the same as the result of call 7" points to, as a reader would look it up."""
+    note = re.fullmatch(r"\[the same as the result of call (\S+)\]", text)
+    return texts.get(note.group(1), text) if note else text
+
+
 def as_json(text):
     try:
-        value = json.loads(text)
+        value = rows_of(json.loads(text))
     except ValueError:
         return {"text": text}
     return value if isinstance(value, dict) else {"value": value}
+
+
+def rows_of(value):
+    """A table of columns and rows read as a list of records, as a reader would; anything else as it is."""
+    if isinstance(value, list):
+        return [rows_of(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if list(value) == ["columns", "rows"]:
+        return [dict(zip(value["columns"], map(rows_of, row), strict=True)) for row in value["rows"]]
+    return {name: rows_of(item) for name, item in value.items()}
 
 
 def pounds(cents):
