@@ -109,7 +109,9 @@ def _judged(criterion: Criterion, draws: Draws, plan: ComparisonPlan) -> _Events
 class _Events:
     """The tests on events; `counted` says which units take part, `stale` where no benefit is claimed."""
 
-    def __init__(self, draws: Draws, happened: Array, counted: Array, *, absolute: bool, stale: Array | None = None):
+    def __init__(
+        self, draws: Draws, happened: Array, counted: Array, *, absolute: bool, stale: Array | None = None
+    ) -> None:
         self._draws, self._absolute, self._stale = draws, absolute, stale
         self._happened, self._counted = happened & counted, counted
 
@@ -210,7 +212,7 @@ class _Means:
         plan: ComparisonPlan,
         from_unit: int = 0,
         muted: Sequence[Array] | None = None,
-    ):
+    ) -> None:
         self._plan, self._scale = plan, scale
         self._draws, self._values = draws, values
         self._from_unit, self._muted = from_unit, muted
