@@ -10,12 +10,13 @@ from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.sent_plain import SentPlain
-from otel_perfopt.act.shorter_text import CHARS_A_TOKEN, changes_since, compact_json, head_and_tail, shortest
+from otel_perfopt.act.shorter_text import CHARS_A_TOKEN, changes_since, compact_json, head_and_tail, lines_of, shortest
 from otel_perfopt.act.text_memo import TextMemo
 from otel_perfopt.act.tool_results import ToolResult, results_in, with_texts
 from otel_perfopt.signal.calls import InferenceCall
 
 NAME: Final = "context_compression"
+MAX_BASES: Final = 12
 _REPEAT = "[the same as the result of call {}]"
 
 
@@ -62,15 +63,15 @@ class ContextCompression:
     ) -> Iterator[tuple[ToolResult, str]]:
         """Yield the results that are sent shorter, each with what is sent instead."""
         first: dict[str, ToolResult] = {}
-        whole: dict[str, ToolResult] = {}  # by tool, the last that was sent word for word: what changes refer to
+        whole: dict[str, list[ToolResult]] = {}  # by tool, those sent word for word: what changes may refer to
         for result in results:
             shorter = None
             if use.rule.covers_tool(result.tool) and len(result.text) > parameters.min_saving:
-                shorter = self._shorter(parameters, result, first.get(result.text), whole.get(result.tool))
+                shorter = self._shorter(parameters, result, first.get(result.text), whole.get(result.tool, ()))
             if shorter is not None:
                 yield result, shorter
             elif result.tool and result.call_id:
-                whole[result.tool] = result
+                whole[result.tool] = [*whole.get(result.tool, ()), result][-MAX_BASES:]
             if result.call_id:
                 first.setdefault(result.text, result)
 
@@ -79,13 +80,20 @@ class ContextCompression:
         parameters: ContextCompressionParameters,
         result: ToolResult,
         first: ToolResult | None,
-        last: ToolResult | None,
+        bases: Sequence[ToolResult],
     ) -> str | None:
         if first is not None and parameters.repeats:
             return shortest(result.text, [_REPEAT.format(first.call_id)], parameters.min_saving)
-        base = last if parameters.changes else None
+        base = nearest_text(result.text, bases) if parameters.changes else None
         parts = (repr(parameters), result.text, base.call_id if base else "", base.text if base else "")
         return self._memo.get(parts, lambda: _shortest_form(parameters, result.text, base))
+
+
+def nearest_text(text: str, bases: Sequence[ToolResult]) -> ToolResult | None:
+    """Return the earlier result that has most lines in common with a text; of equal ones the latest."""
+    lines = lines_of(text)
+    best = max(reversed(bases), key=lambda base: len(lines & lines_of(base.text)), default=None)
+    return best if best is not None and lines & lines_of(best.text) else None
 
 
 def _shortest_form(parameters: ContextCompressionParameters, text: str, base: ToolResult | None) -> str | None:

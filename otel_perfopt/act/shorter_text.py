@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -50,6 +51,12 @@ def _tabled(value: Any, depth: int = 8) -> Any:
         rows = [[_tabled(item, depth - 1) for item in row.values()] for row in value]
         return {"columns": columns, "rows": rows}
     return [_tabled(item, depth - 1) for item in value]
+
+
+@lru_cache(128)
+def lines_of(text: str) -> frozenset[int]:
+    """Return a text's lines by their hash; none of a text too long to be compared."""
+    return frozenset(map(hash, text.split("\n"))) if len(text) <= MAX_DIFF_CHARS else frozenset()
 
 
 def changes_since(before: str, after: str, name: str) -> str | None:
