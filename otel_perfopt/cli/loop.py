@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -42,6 +42,8 @@ def loop(*, home: Path, every: float, once: bool, proposes: bool, serve: str | N
             tell_meters(turn)
             _tell(turn, told)
             told = frozenset(turn.problems)
+            if turn.behind:
+                continue
             if once:
                 return
             time.sleep(every)
@@ -100,7 +102,13 @@ def _metrics(controller: Controller) -> Callable[[Turn], None]:
 
 def _tell(turn: Turn, told: frozenset[str]) -> None:
     for step in turn.transitions:
-        click.echo(f"{clock(turn.now_ns)} {step.policy}: {step.from_state} → {step.to_state} ({step.reason})")
+        _say(f"{clock(turn.now_ns)} {step.policy}: {step.from_state} → {step.to_state} ({step.reason})")
     for problem in turn.problems:
         if problem not in told:
-            click.echo(f"{clock(turn.now_ns)} {problem}", err=True)
+            _say(f"{clock(turn.now_ns)} {problem}", err=True)
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    # The disk that holds what it says may be full; what it does goes on.
+    with suppress(OSError):
+        click.echo(text, err=err)

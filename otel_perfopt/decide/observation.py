@@ -51,6 +51,12 @@ class Observation:
     since_ns: int | None = None
     outcome: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def shows_harm(self) -> bool:
+        """Whether it takes the policy back: that holds however much is still unread."""
+        spoilt = self.shadow is not None and self.shadow.calls > 0 and not self.shadow.is_clean
+        return self.conclusion == WORSE or self.faults > 0 or spoilt
+
 
 @dataclass(frozen=True, slots=True)
 class Extension:

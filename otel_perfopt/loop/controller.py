@@ -24,13 +24,18 @@ from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
 
+# Reading may take no more than this share of the lease in one turn, so that a backlog never lets it run out.
+READ_SHARE = 0.25
 # What was read since the last time is read again by a controller that comes after a crash.
 SAVE_EVERY_NS = 30 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn saw (`runs` were complete by then) and did; `problems` are what went wrong without stopping it."""
+    """What one turn saw (`runs` were complete by then) and did; `problems` are what went wrong without stopping it.
+
+    `behind` says that telemetry is left unread: then only harm is acted upon, and the next turn reads on.
+    """
 
     now_ns: int
     runs: int = 0
@@ -38,13 +43,14 @@ class Turn:
     transitions: tuple[Transition, ...] = ()
     snapshot: Snapshot | None = None
     problems: tuple[str, ...] = ()
+    behind: bool = False
 
 
 class Controller:
     """One controller of one home folder.
 
-    With `proposes` it writes a proposal for what each analysis finds, best first; `beacon` is told of the
-    ledger's head. A turn that fails in one part goes on with the next: above all, a policy that harms is taken back
+    What is in force, and what was switched off, is published before anything is read. With `proposes` it writes
+    a proposal for what each analysis finds, best first; `beacon` is told of the ledger's head. A turn that fails in one part goes on with the next: above all, a policy that harms is taken back
     also when something else cannot be written.
     """
 
@@ -63,6 +69,7 @@ class Controller:
         self.policies = PolicySet.open(home, clock())
         self.observatory = Observatory(home, resume=True)
         self._saved_ns = clock()
+        self._published_ns: int | None = None
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
         self.learned = NOTHING_LEARNED
         self._learned_file = LearnedFile(home)
@@ -74,16 +81,29 @@ class Controller:
         """Read, compare, decide and publish once."""
         now_ns = self._clock()
         problems: list[str] = []
-        transitions: list[Transition] = []
-        runs = _guarded(lambda: self.observatory.look(now_ns), 0, problems)
-        transitions += _guarded(lambda: self.policies.reload(now_ns), (), problems)
+        transitions = [*_guarded(lambda: self.policies.reload(now_ns), (), problems)]
+        if transitions or self._is_due(now_ns):
+            self._publish(problems)
+        enough_ns = now_ns + int(self._lease_s * READ_SHARE * 1e9)
+        runs = _guarded(lambda: self.observatory.look(now_ns, lambda: self._clock() >= enough_ns), 0, problems)
         standings = self._standings(now_ns)
         observations = self._observations(standings, now_ns, problems)
         transitions += _guarded(lambda: self.policies.advance(observations, now_ns), (), problems)
-        snapshot = _guarded(lambda: publish(self.policies, now_ns, self._lease_s), None, problems)
+        snapshot = self._publish(problems)
         self._after(now_ns, problems)
         problems += [str(problem) for problem in self.policies.problems]
-        return Turn(now_ns, runs, standings, tuple(transitions), snapshot, tuple(problems))
+        told = tuple(dict.fromkeys(problems))
+        return Turn(now_ns, runs, standings, tuple(transitions), snapshot, told, behind=self.observatory.behind)
+
+    def _is_due(self, now_ns: int) -> bool:
+        """Tell whether the snapshot cannot wait for the turn's end: at the start, and after a turn that took long."""
+        return self._published_ns is None or now_ns - self._published_ns >= self._lease_s * READ_SHARE * 1e9
+
+    def _publish(self, problems: list[str]) -> Snapshot | None:
+        now_ns = self._clock()
+        snapshot = _guarded(lambda: publish(self.policies, now_ns, self._lease_s), None, problems)
+        self._published_ns = now_ns if snapshot is not None else self._published_ns
+        return snapshot
 
     def _after(self, now_ns: int, problems: list[str]) -> None:
         """Learn, propose and tell, once agents have what they need; nothing of it may end a turn."""
@@ -118,13 +138,18 @@ class Controller:
         statuses = self.policies.statuses(now_ns)
         conditional = any(status.policy.spec.when for status in statuses)
         findings = self.findings.latest(now_ns, problems.append) if conditional else None
+        seen = {name: self._told(standing.observation) for name, standing in standings.items()}
         return {
             status.name: replace(
-                standings[status.name].observation if status.name in standings else NOTHING_OBSERVED,
+                seen.get(status.name, NOTHING_OBSERVED),
                 when_met=when_met(status.policy, findings, now_ns),
             )
             for status in statuses
         }
+
+    def _told(self, seen: Observation) -> Observation:
+        """Return what the life cycle may know of what was seen: of a part of the telemetry, only that there is harm."""
+        return seen if not self.observatory.behind or seen.shows_harm else Observation(since_ns=seen.since_ns)
 
     def _standings(self, now_ns: int) -> dict[str, Standing]:
         return {

@@ -102,10 +102,15 @@ class Observatory:
         """What was read, and what could not be."""
         return self._tail.tally
 
-    def look(self, now_ns: int) -> int:
-        """Read what is new and return how many runs are complete since the last look."""
+    @property
+    def behind(self) -> bool:
+        """Whether the last look left something unread."""
+        return self._tail.behind
+
+    def look(self, now_ns: int, enough: Callable[[], bool] = lambda: False) -> int:
+        """Read what is new, or a part of it when `enough` says so; return how many runs are complete since the last look."""
         runs = 0
-        for batch in self._tail.read(now_ns):
+        for batch in self._tail.read(now_ns, enough):
             for execution in executions_of(batch):
                 if not execution.finished:
                     continue

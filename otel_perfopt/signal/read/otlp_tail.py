@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from os import SEEK_END
@@ -53,7 +53,13 @@ class OtlpTail:
         self._open: OrderedDict[str, _OpenTrace] = OrderedDict()
         self._done: OrderedDict[str, None] = OrderedDict()
         self._judgements: list[SpanRecord] = []
+        self._stopped_at: Path | None = None
         self.tally = ReadTally()
+
+    @property
+    def behind(self) -> bool:
+        """Whether the last `read` had enough before it came to the end of what there is."""
+        return self._stopped_at is not None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -79,19 +85,33 @@ class OtlpTail:
         taken, self._judgements = tuple(self._judgements), []
         return taken
 
-    def read(self, now_ns: int) -> Iterator[tuple[SpanRecord, ...]]:
-        """Read what was appended, in pieces, and yield the traces that are complete at `now_ns`."""
+    def read(self, now_ns: int, enough: Callable[[], bool] = lambda: False) -> Iterator[tuple[SpanRecord, ...]]:
+        """Read what was appended, in pieces, and yield the traces that are complete at `now_ns`.
+
+        After a piece of which `enough` says so it stops, and the next `read` goes on with the file after it.
+        """
         paths = sorted(self._folder.glob("*.jsonl")) if self._folder.is_dir() else []
         for gone in self._offsets.keys() - set(paths):
             del self._offsets[gone]
             del self._lines[gone]
-        for path in paths:
+        for path in self._in_turn(paths):
             for spans in self._appended(path):
                 for span in spans:
                     self._take(span, now_ns)
                 # Between pieces, so that years of telemetry are never held at once.
                 yield from self._finished(now_ns)
+                if enough():
+                    self._stopped_at = path
+                    return
+        self._stopped_at = None
         yield from self._finished(now_ns)
+
+    def _in_turn(self, paths: Sequence[Path]) -> Sequence[Path]:
+        """Return the files with the one after the last piece first, so that one that grows fast starves no other."""
+        if self._stopped_at not in paths:
+            return paths
+        after = paths.index(self._stopped_at) + 1
+        return [*paths[after:], *paths[:after]]
 
     def _finished(self, now_ns: int) -> list[tuple[SpanRecord, ...]]:
         return [self._finish(trace) for trace in self._complete(now_ns)]
