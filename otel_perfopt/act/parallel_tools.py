@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import copy
-import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +14,7 @@ from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.early_batch import Candidate, EarlyBatch, Segment
 from otel_perfopt.act.early_call import EarlyCall, EarlyState
+from otel_perfopt.act.early_start import early_twin, start_early
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
 from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
@@ -211,16 +208,7 @@ class ParallelTools:
         if generation is not self._generation:
             return None
         early = EarlyCall(call.tool, key, self._journal.now(), self._clock)
-        if inspect.iscoroutinefunction(call.function):
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:
-                return None
-            early.start_task(loop, partial(_as_coroutine, self._spans, call))
-            return early
-        context = contextvars.copy_context()
-        make = partial(self._spans.execute, call)
-        return early if self._pool.submit(partial(early.run_in, context, make)) else None
+        return early if start_early(early, call, self._spans, self._pool) else None
 
     def _segments_of(
         self,
@@ -255,10 +243,6 @@ class ParallelTools:
             count(run, use.policy, conventions.POLICY_WASTED, started)
 
 
-async def _as_coroutine(spans: CallSpans, call: ToolCall) -> Any:
-    return await spans.execute_async(call)
-
-
 def _parameters(rule: Rule) -> ParallelToolsParameters:
     parameters = rule.parameters
     assert isinstance(parameters, ParallelToolsParameters)
@@ -272,27 +256,7 @@ def _worth(segment: Segment, record: ToolRecord, skip: Skip) -> tuple[Candidate,
 
 
 def _candidate(run: RunContext, request: ToolRequest, template: ToolCall) -> Candidate | None:
-    function = template.function
-    if request.arguments is None or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if request.arguments is None:
         return None
-    # A copy: the reply is the agent's, and what the tool does to its arguments must not be seen there.
-    arguments = {**template.kwargs, **copy.deepcopy(dict(request.arguments))}
-    key = call_key(function, template.args, arguments)
-    if key is None:
-        return None
-    call = replace(
-        template,
-        kwargs=arguments,
-        run=run,
-        requested=request,
-        arguments=_named(function, template.args, arguments),
-        span_attributes={**template.span_attributes, conventions.SPECULATIVE: True},
-    )
-    return Candidate(call, (request.name, key))
-
-
-def _named(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    bound = inspect.signature(function).bind(*args, **kwargs)
-    bound.apply_defaults()
-    names = list(bound.arguments)
-    return {name: bound.arguments[name] for name in names[len(args) :]}
+    twin = early_twin(replace(template, requested=request), run, request.arguments, {conventions.SPECULATIVE: True})
+    return None if twin is None else Candidate(twin[0], (request.name, twin[1]))

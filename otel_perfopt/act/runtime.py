@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from otel_perfopt.act import parallel_tools, tool_cache
+from otel_perfopt.act import parallel_tools, preload, tool_cache
 from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import SIGNAL_SPANS, CallSpans
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
-from otel_perfopt.act.enrolment import Use, enrol, enrolled, foreseen, use_of
+from otel_perfopt.act.enrolment import Enrolment, Use, enrol, enrolled, foreseen, use_of
 from otel_perfopt.act.fault_log import SELECTION, FaultLog
 from otel_perfopt.act.inference import InferenceRuntime
 from otel_perfopt.act.inference_table import inference_optimizations
@@ -23,7 +23,9 @@ from otel_perfopt.act.middleware import Middleware, Proceed, ProceedAsync, guard
 from otel_perfopt.act.parallel_tools import ParallelTools
 from otel_perfopt.act.parameters.table import OPTIMIZATIONS
 from otel_perfopt.act.patience import Patience
-from otel_perfopt.act.selection import NO_PLAN, Plan, Selection
+from otel_perfopt.act.preload import Preload
+from otel_perfopt.act.preload_foresight import Occasion
+from otel_perfopt.act.selection import NO_PLAN, Plan, Rule, Selection
 from otel_perfopt.act.snapshot_http import source_of
 from otel_perfopt.act.snapshot_source import FixedSource, InForce, SnapshotSource
 from otel_perfopt.act.tool_cache import ToolCache
@@ -57,7 +59,8 @@ class Runtime:
         patience = Patience()
         self._cache = ToolCache(self._journal, patience, clock, spans)
         self._parallel = ParallelTools(self._journal, patience, clock, spans)
-        self._order: tuple[Middleware, ...] = (self._cache, self._parallel)
+        self._preload = Preload(self._journal, patience, clock, spans)
+        self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel)
         self.faults = FaultLog(tuple(OPTIMIZATIONS), clock)
         self.inference = InferenceRuntime(
             source, self.faults, clock, lambda: self._process_unit, inference_optimizations()
@@ -114,10 +117,26 @@ class Runtime:
         except Exception as error:
             self.faults.note(parallel_tools.NAME, error, run)
 
+    def run_began(self, run: RunContext) -> None:
+        """A command begins; nothing depends on it."""
+
+    def run_ended(self, run: RunContext) -> None:
+        """A command has ended: what the next one of its conversation will probably read may be read now."""
+        try:
+            in_force = self._source.current()
+            if not in_force.plan.has(preload.NAME):
+                return
+            self._adopt(in_force.plan)
+            self._foresee(in_force, run, None, None)
+            self._preload.settle(run)
+        except Exception as error:
+            self.faults.note(preload.NAME, error, run)
+
     def close(self) -> None:
         """Stop watching the snapshot; calls are plain from here on."""
         self._source.close()
         self._parallel.close()
+        self._preload.close()
         self.inference.close()
 
     def after_fork(self) -> None:
@@ -128,6 +147,7 @@ class Runtime:
         self._journal.after_fork()
         self._cache.after_fork()
         self._parallel.after_fork()
+        self._preload.after_fork()
         self.inference.after_fork()
         self.faults.after_fork()
 
@@ -140,7 +160,7 @@ class Runtime:
             result = proceed(call)
         finally:
             self._end(route)
-        self._passed(route, call)
+        self._passed(route, call, result)
         return result
 
     async def _conduct_async(self, call: ToolCall, execute: ProceedAsync) -> Any:
@@ -152,7 +172,7 @@ class Runtime:
             result = await proceed(call)
         finally:
             self._end(route)
-        self._passed(route, call)
+        self._passed(route, call, result)
         return result
 
     def _link(self, middleware: Middleware, use: Use, proceed: Proceed, call: ToolCall) -> Any:
@@ -202,6 +222,8 @@ class Runtime:
                 enrolment = (
                     enrolled(run, rule) if batch is not None and batch.use.policy == rule.decision.policy else None
                 )
+            elif middleware is self._preload and not self._preload.concerns(rule, selection.key.tool):
+                enrolment = None
             else:
                 enrolment = enrol(run, rule, self._process_unit)
             use = use_of(enrolment, rule) if enrolment is not None else None
@@ -237,7 +259,10 @@ class Runtime:
         seen: set[Hashable] = set()
 
         def answered(call: ToolCall) -> bool:
-            rule = in_force.plan.select(run.command, call.tool, call.effects).rules.get(tool_cache.NAME)
+            rules = in_force.plan.select(run.command, call.tool, call.effects).rules
+            ahead, rule = rules.get(preload.NAME), rules.get(tool_cache.NAME)
+            if ahead is not None and self._preload.holds(ahead, call):
+                return True
             if rule is None or rule.decision.policy in in_force.killed_policies:
                 return False
             use = use_of(foreseen(run, rule, self._process_unit), rule)
@@ -254,14 +279,42 @@ class Runtime:
         """Tell whether decisions may be applied now: not killed, within the lease, and a kill would be seen."""
         return not in_force.killed and self._clock.wall_ns() <= in_force.expires_ns and not self._source.stalled()
 
-    def _passed(self, route: _Route, call: ToolCall) -> None:
-        """A call that may write has been made without error: what was asked for after it can begin."""
-        batch = self._parallel.batch_of(call.run)
-        if route.ticket is None or batch is None or call.run is None:
+    def _passed(self, route: _Route, call: ToolCall, result: object) -> None:
+        """A call has been made without error: what was asked for after it, or is foreseen after it, can begin."""
+        run = call.run
+        if run is None or route.plan is None:
+            return
+        batch = self._parallel.batch_of(run) if route.ticket is not None else None
+        if batch is None and not route.plan.has(preload.NAME):
             return
         in_force = self._source.current()
-        if self._followed(in_force) and batch.use.policy not in in_force.killed_policies:
-            self._parallel.passed(call.run, call.tool)
+        if batch is not None and self._followed(in_force) and batch.use.policy not in in_force.killed_policies:
+            self._parallel.passed(run, call.tool)
+        self._foresee(in_force, run, call, result)
+
+    def _foresee(self, in_force: InForce, run: RunContext, call: ToolCall | None, result: object) -> None:
+        """Begin what is foreseen after a call, or after the command where no call is given; never raises."""
+        breaker = self.faults.breakers[preload.NAME]
+        if not (in_force.plan.has(preload.NAME) and self._followed(in_force) and breaker.allow()):
+            return
+        for rule in self._preload.rules_of(in_force.plan):
+            if rule.decision.policy in in_force.killed_policies:
+                continue
+            try:
+                # Of the next command's reads it is the next command that is enrolled.
+                use = partial(self._use, foreseen if call is None else enrol, rule, run)
+                occasion = Occasion(in_force.plan, rule, run, use, self._already_answered(in_force, run))
+                if call is None:
+                    self._preload.foresight.run_ended(occasion)
+                else:
+                    self._preload.foresight.call_ended(occasion, call, result)
+            except Exception as error:
+                self.faults.note(preload.NAME, error, run, rule.decision.policy)
+            else:
+                breaker.succeeded()
+
+    def _use(self, enrolling: Callable[[RunContext, Rule, str], Enrolment], rule: Rule, run: RunContext) -> Use | None:
+        return use_of(enrolling(run, rule, self._process_unit), rule)
 
     def _end(self, route: _Route) -> None:
         if route.ticket is not None:
@@ -284,6 +337,7 @@ class Runtime:
             if not plan.governs_like(self._plan):
                 self._journal.disturb()
             self._cache.adopt(plan)
+            self._preload.adopt(plan)
             self._plan = plan
 
     def _changed_since(self, plan: Plan) -> None:

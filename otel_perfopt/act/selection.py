@@ -169,7 +169,16 @@ class Selection:
 class Plan:
     """A snapshot's decisions, made ready off the request path; immutable but for its memo."""
 
-    __slots__ = ("_memo", "_model_memo", "inference_rules", "problems", "process_rules", "rules", "tool_rules")
+    __slots__ = (
+        "_memo",
+        "_model_memo",
+        "_names",
+        "inference_rules",
+        "problems",
+        "process_rules",
+        "rules",
+        "tool_rules",
+    )
 
     def __init__(self, rules: tuple[Rule, ...] = (), problems: Counter[str] | None = None) -> None:
         self.rules = rules
@@ -177,6 +186,7 @@ class Plan:
         self.inference_rules = tuple(rule for rule in rules if rule.seam is Seam.INFERENCE)
         self.process_rules = tuple(rule for rule in rules if rule.seam is Seam.PROCESS)
         self.problems: Counter[str] = problems or Counter()
+        self._names = frozenset(rule.decision.optimization for rule in rules)
         self._memo: dict[tuple[str, str, str], Selection] = {}
         self._model_memo: dict[tuple[str, str], Mapping[str, Rule]] = {}
 
@@ -195,6 +205,10 @@ class Plan:
             else:
                 rules.append(rule)
         return cls(tuple(rules), problems)
+
+    def has(self, optimization: str) -> bool:
+        """Tell whether some rule is of that type."""
+        return optimization in self._names
 
     def select(self, command: str, tool: str, declared: str) -> Selection:
         """Return what governs a call of `tool` under `command`; the first rule of each optimization wins."""

@@ -14,6 +14,7 @@ from otel_perfopt.decide.optimizations import (
     endpoint_balancing,
     model_routing,
     parallel_tools,
+    preload,
     prompt_cache,
     prompt_tidy,
     response_cache,
@@ -28,6 +29,7 @@ from otel_perfopt.decide.optimizations.endpoint_balancing import EndpointBalanci
 from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.optimizations.model_routing import ModelRouting
 from otel_perfopt.decide.optimizations.parallel_tools import ParallelTools
+from otel_perfopt.decide.optimizations.preload import Preload
 from otel_perfopt.decide.optimizations.prompt_cache import PromptCache
 from otel_perfopt.decide.optimizations.prompt_tidy import PromptTidy
 from otel_perfopt.decide.optimizations.response_cache import ResponseCache
@@ -39,6 +41,7 @@ from otel_perfopt.decide.optimizations.tool_cache import ToolCache
 Optimize = Annotated[
     ToolCache
     | ParallelTools
+    | Preload
     | ModelRouting
     | EffortRouting
     | SelectiveContext
@@ -55,6 +58,7 @@ Optimize = Annotated[
 OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "tool_cache": tool_cache.KIND,
     "parallel_tools": parallel_tools.KIND,
+    "preload": preload.KIND,
     "model_routing": model_routing.KIND,
     "effort_routing": effort_routing.KIND,
     "selective_context": selective_context.KIND,

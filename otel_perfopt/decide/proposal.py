@@ -73,6 +73,8 @@ def propose(
     suggestion = finding.suggestion
     if suggestion is None or suggestion.optimization not in OPTIMIZATION_TYPES or answered(suggestion, policies):
         return None
+    if not all(suggestion.parameters.get(word) for word in OPTIMIZATION_TYPES[suggestion.optimization].needs):
+        return None
     name = _free_name(finding, {policy.name for policy in policies} | set(taken))
     metric = _GOALS.get(finding.effect.metric, finding.effect.metric)
     metric = metric if metric in METRICS else "latency"

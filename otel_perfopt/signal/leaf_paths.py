@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 
 MAX_LEAVES = 64
 MAX_DEPTH = 6
 # Of a list its first three items and its last one can be named.
 MAX_ITEMS = 3
+MAX_TEXT_CHARS = 1 << 16
 _DIGEST_BYTES = 6
 
 
@@ -20,10 +21,22 @@ def leaves_of(value: object) -> dict[str, str]:
     Never raises.
     """
     found: dict[str, str] = {}
-    for path, leaf in _walk(_structure(value), "", 0):
-        if len(found) >= MAX_LEAVES:
+    for seen, (path, leaf) in enumerate(_walk(_structure(value), "", 0)):
+        if seen >= MAX_LEAVES:
             break
         found[path or "$"] = digest_of(leaf)
+    return found
+
+
+def leaf_values(value: object, paths: Collection[str]) -> dict[str, object]:
+    """Return the single values at `paths`, as far as `leaves_of` would name them; never raises."""
+    found: dict[str, object] = {}
+    for seen, (path, leaf) in enumerate(_walk(_structure(value), "", 0)):
+        if seen >= MAX_LEAVES or len(found) == len(paths):
+            break
+        name = path or "$"
+        if name in paths:
+            found[name] = leaf
     return found
 
 
@@ -51,10 +64,10 @@ def _walk(value: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
 
 
 def _structure(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("{", "["):
+    if isinstance(value, str) and value[:1] in ("{", "[") and len(value) <= MAX_TEXT_CHARS:
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value
 

@@ -11,14 +11,19 @@ from otel_perfopt.act.parameters.adaptive_concurrency import AdaptiveConcurrency
 from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
 from otel_perfopt.act.parameters.endpoint_balancing import EndpointBalancingParameters
+from otel_perfopt.act.parameters.gc_tuning import GcTuningParameters
+from otel_perfopt.act.parameters.lazy_import import LazyImportParameters
 from otel_perfopt.act.parameters.model_routing import ModelRoutingParameters
 from otel_perfopt.act.parameters.parallel_tools import ParallelToolsParameters
+from otel_perfopt.act.parameters.preload import PreloadParameters
 from otel_perfopt.act.parameters.prompt_cache import PromptCacheParameters
 from otel_perfopt.act.parameters.prompt_tidy import PromptTidyParameters
+from otel_perfopt.act.parameters.resource_pool import ResourcePoolParameters
 from otel_perfopt.act.parameters.response_cache import ResponseCacheParameters
 from otel_perfopt.act.parameters.retry_hedge import RetryHedgeParameters
 from otel_perfopt.act.parameters.selective_context import SelectiveContextParameters
 from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
+from otel_perfopt.act.parameters.warm_up import WarmUpParameters
 
 
 class Seam(Enum):
@@ -42,6 +47,7 @@ class OptimizationEntry:
 # that gave it. A request is rewritten before anybody answers it; where a cache of the provider begins is decided last.
 OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "tool_cache": OptimizationEntry(Seam.TOOL, ToolCacheParameters.read),
+    "preload": OptimizationEntry(Seam.TOOL, PreloadParameters.read),
     "parallel_tools": OptimizationEntry(Seam.TOOL, ParallelToolsParameters.read),
     "model_routing": OptimizationEntry(Seam.INFERENCE, ModelRoutingParameters.read),
     "effort_routing": OptimizationEntry(Seam.INFERENCE, EffortRoutingParameters.read),
@@ -53,6 +59,10 @@ OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "adaptive_concurrency": OptimizationEntry(Seam.INFERENCE, AdaptiveConcurrencyParameters.read),
     "retry_hedge": OptimizationEntry(Seam.INFERENCE, RetryHedgeParameters.read),
     "endpoint_balancing": OptimizationEntry(Seam.INFERENCE, EndpointBalancingParameters.read),
+    "lazy_import": OptimizationEntry(Seam.PROCESS, LazyImportParameters.read),
+    "gc_tuning": OptimizationEntry(Seam.PROCESS, GcTuningParameters.read),
+    "resource_pool": OptimizationEntry(Seam.PROCESS, ResourcePoolParameters.read),
+    "warm_up": OptimizationEntry(Seam.PROCESS, WarmUpParameters.read),
 }
 
 

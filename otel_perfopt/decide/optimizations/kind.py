@@ -23,7 +23,7 @@ class OptimizationType:
 
     `model` is its part of a policy; `read_only` says that it may only touch tools declared `read`;
     `shadow_free` that watching it in shadow changes nothing for the agent, so that shadow needs no
-    approval; `risk` and `does` are for people.
+    approval; `risk` and `does` are for people. `needs` are parameters without which there is nothing to propose.
     """
 
     model: type[DeclaredModel]
@@ -31,3 +31,4 @@ class OptimizationType:
     shadow_free: bool
     risk: str
     does: str
+    needs: tuple[str, ...] = ()
