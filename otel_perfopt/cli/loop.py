@@ -33,8 +33,8 @@ from otel_perfopt.settings import ExportSettings
 )
 def loop(*, home: Path, every: float, once: bool, proposes: bool, serve: str | None, token_file: Path | None) -> None:
     """Follow the agents' telemetry, compare what is in force, keep what helps and take back what harms."""
-    controller = Controller(home, proposes=proposes, beacon=_beacon())
-    tell_meters = _metrics(controller)
+    controller = Controller(home, proposes=proposes, beacon=beacon())
+    tell_meters = turn_metrics(controller)
     told: frozenset[str] = frozenset()
     with _served(home, serve, token_file):
         while True:
@@ -80,7 +80,7 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
-def _beacon() -> LedgerBeacon | None:
+def beacon() -> LedgerBeacon | None:
     """Return what tells the ledger's heads; nothing where no OTLP endpoint for logs is configured."""
     try:
         provider = logger_provider(ExportSettings.from_environment())
@@ -90,7 +90,7 @@ def _beacon() -> LedgerBeacon | None:
         return None
 
 
-def _metrics(controller: Controller) -> Callable[[Turn], None]:
+def turn_metrics(controller: Controller) -> Callable[[Turn], None]:
     """Return what is told of each turn; it does nothing where no OTLP endpoint is configured."""
     try:
         provider = meter_provider(ExportSettings.from_environment())

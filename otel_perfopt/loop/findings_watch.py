@@ -7,9 +7,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 from otel_perfopt.analyse.analyser import analyse
+from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.analyse.finding_kinds import has_passed
 from otel_perfopt.execution.recorded import RecordedExecutions
+from otel_perfopt.execution.source import ExecutionSource
 from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.signal.read.recorded import open_recorded
 
@@ -19,17 +21,26 @@ EVERY_S = 300.0
 class FindingsWatch:
     """Analyses the telemetry every `every_s` seconds beside the loop, which never waits for it.
 
-    Conditions of policies (`when`) are judged by these findings.
+    Conditions of policies (`when`) are judged by these findings. `analysis` is the whole of the last one, None
+    before the first; `source` opens what is analysed in place of the telemetry folder.
     """
 
     def __init__(
-        self, home: Path, telemetry: Path, *, every_s: float = EVERY_S, executor: Executor | None = None
+        self,
+        home: Path,
+        telemetry: Path,
+        *,
+        every_s: float = EVERY_S,
+        executor: Executor | None = None,
+        source: Callable[[], ExecutionSource] | None = None,
     ) -> None:
+        self.analysis: Analysis | None = None
+        self._source = source or self._recorded
         self._home = home
         self._telemetry = telemetry
         self._every_ns = int(every_s * 1e9)
         self._executor = executor
-        self._running: Future[Sequence[Finding]] | None = None
+        self._running: Future[Analysis] | None = None
         self._started_ns: int | None = None
         self._latest: Sequence[Finding] | None = None
 
@@ -59,11 +70,14 @@ class FindingsWatch:
             return
         finished, self._running = self._running, None
         try:
-            self._latest = finished.result()
+            self.analysis = finished.result()
+            self._latest = self.analysis.findings
         except Exception as error:
             # Whatever it is: conditions stay as they were, and the comparisons, which guard the agents, go on.
             complain(f"the analysis of {self._telemetry} failed: {type(error).__name__}: {error}")
 
-    def _analyse(self) -> Sequence[Finding]:
-        source = RecordedExecutions(open_recorded([self._telemetry]))
-        return analyse(source, prices=prices_of(self._home)).findings
+    def _analyse(self) -> Analysis:
+        return analyse(self._source(), prices=prices_of(self._home))
+
+    def _recorded(self) -> ExecutionSource:
+        return RecordedExecutions(open_recorded([self._telemetry]))

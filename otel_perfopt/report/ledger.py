@@ -18,12 +18,13 @@ def ledger_table(entries: Sequence[LedgerEntry]) -> Table:
         table.add_column(name, overflow="fold")
     table.add_column("why", overflow="fold", ratio=1)
     for entry in entries:
-        cells = (str(entry.sequence), clock(entry.time_ns), entry.policy, _what(entry), entry.actor, entry.reason)
+        cells = (str(entry.sequence), clock(entry.time_ns), entry.policy, what_happened(entry), entry.actor, entry.reason)
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
-def _what(entry: LedgerEntry) -> str:
+def what_happened(entry: LedgerEntry) -> str:
+    """Write the step that an entry tells, or its event."""
     if entry.to_state:
         return f"{entry.from_state} → {entry.to_state}"
     gate = entry.details.get("gate")

@@ -22,7 +22,7 @@ def plan_text(plan: PolicyPlan) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    for name, value in _facts(plan):
+    for name, value in plan_facts(plan):
         facts.add_row(name, Text(value))
     title = Text.assemble((plan.name, "bold cyan"), f"  {plan.optimization}, digest {short_digest(plan.digest)}")
     parts: list[RenderableType] = [title, facts, _steps(plan), _watched(plan)]
@@ -46,7 +46,8 @@ def days_text(days: float | None) -> str:
     return f"{days * 24:.1f} h" if days < 2 else f"{days:.1f} days"
 
 
-def _facts(plan: PolicyPlan) -> Iterator[tuple[str, str]]:
+def plan_facts(plan: PolicyPlan) -> Iterator[tuple[str, str]]:
+    """Yield what a person wants to know first, as names and values."""
     eligible, size = plan.eligible, plan.size
     yield "does", plan.does
     yield "risk", plan.risk

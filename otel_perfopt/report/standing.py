@@ -25,7 +25,10 @@ _STYLES = {
 
 def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Table:
     """Return one row a policy: its state, how it compares, and what it waits for."""
-    table = Table("policy", "does", "state", "units", "goal so far", "guardrails", "now", header_style="bold")
+    table = Table(header_style="bold")
+    for name in ("policy", "does", "state", "units", "goal so far", "guardrails", "now"):
+        # A name is what the next command is given: it is never cut.
+        table.add_column(name, overflow="fold")
     for status in statuses:
         standing = standings.get(status.name)
         verdict = standing.verdict if standing else None
@@ -36,9 +39,27 @@ def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Stand
             Text(stage, style=_STYLES.get(status.state.state, "")),
             _units(verdict),
             _goal(verdict) + _before_after(standing),
-            _guardrails(verdict),
-            Text(_now(status, verdict)),
+            guardrails_held(verdict),
+            Text(what_now(status, verdict)),
         )
+    return table
+
+
+def policy_lines(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Table:
+    """Return one line a policy, what waits for a person first: for a screen that is looked at again and again."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("policy", "state", "units", "goal so far", "guardrails"):
+        table.add_column(name, no_wrap=True, overflow="fold" if name == "policy" else "ellipsis")
+    table.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
+    for status in sorted(statuses, key=lambda one: (one.pending_gate is None, one.name)):
+        standing = standings.get(status.name)
+        verdict = standing.verdict if standing else None
+        waits = f"needs approval ({status.pending_gate})" if status.pending_gate else ""
+        now = waits or what_now(status, verdict).replace("\n", "; ")
+        stage = status.state.stage or str(status.state.state)
+        style = _STYLES.get(status.state.state, "")
+        cells = (Text(stage, style=style), _units(verdict), _goal(verdict), guardrails_held(verdict))
+        table.add_row(Text(status.name), *cells, Text(now, style="yellow" if waits else ""))
     return table
 
 
@@ -71,7 +92,8 @@ def _before_after(standing: Standing | None) -> str:
     return f"\nbefore/after, descriptive only: {mid} % ({low} to {high})"
 
 
-def _guardrails(verdict: Verdict | None) -> str:
+def guardrails_held(verdict: Verdict | None) -> str:
+    """Write how many guardrails hold, or which show harm."""
     guards = [metric for metric in verdict.metrics if metric.role == "guardrail"] if verdict else []
     if not guards:
         return UNKNOWN
@@ -80,7 +102,8 @@ def _guardrails(verdict: Verdict | None) -> str:
     return f"harm: {', '.join(harmed)}" if harmed else f"{held} of {len(guards)} held"
 
 
-def _now(status: PolicyStatus, verdict: Verdict | None) -> str:
+def what_now(status: PolicyStatus, verdict: Verdict | None) -> str:
+    """Write what a policy waits for and what its comparison says."""
     if status.withheld:
         return "taken back; the ledger cannot be written"
     if status.violations:

@@ -1,0 +1,1 @@
+"""The pages: a visit in, a response out; one module a page."""
