@@ -126,7 +126,8 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         try:
             from otel_perfopt.measure.metering import Metering  # noqa: PLC0415 - a fault in it must leave the spans
 
-            self._metering = Metering(settings, pipeline.finisher, pipeline.resource, provider)
+            unkept = lambda: pipeline.unkept  # noqa: E731 - asked whenever metrics are read
+            self._metering = Metering(settings, pipeline.finisher, pipeline.resource, provider, unkept)
             self._metering.start()
         except Exception as error:
             fault("metrics", error)

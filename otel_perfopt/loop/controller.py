@@ -28,6 +28,7 @@ from otel_perfopt.loop.proposing import propose_ranked
 READ_SHARE = 0.25
 # What was read since the last time is read again by a controller that comes after a crash.
 SAVE_EVERY_NS = 30 * 10**9
+_NO_STEPS: tuple[Transition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,14 @@ class Controller:
         """Read, compare, decide and publish once."""
         now_ns = self._clock()
         problems: list[str] = []
-        transitions = [*_guarded(lambda: self.policies.reload(now_ns), (), problems)]
+        transitions = [*_guarded(lambda: self.policies.reload(now_ns), _NO_STEPS, problems)]
         if transitions or self._is_due(now_ns):
             self._publish(problems)
         enough_ns = now_ns + int(self._lease_s * READ_SHARE * 1e9)
         runs = _guarded(lambda: self.observatory.look(now_ns, lambda: self._clock() >= enough_ns), 0, problems)
         standings = self._standings(now_ns)
         observations = self._observations(standings, now_ns, problems)
-        transitions += _guarded(lambda: self.policies.advance(observations, now_ns), (), problems)
+        transitions += _guarded(lambda: self.policies.advance(observations, now_ns), _NO_STEPS, problems)
         snapshot = self._publish(problems)
         self._after(now_ns, problems)
         problems += [str(problem) for problem in self.policies.problems]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -25,15 +26,23 @@ class Metering:
     """What counts the spans that a finisher ends.
 
     `provider` is extended instead of the global meter provider. Files are written where telemetry is.
+    `unkept` counts spans that ended and could not be kept, beside those that the finisher dropped.
     """
 
-    def __init__(self, settings: AgentSettings, finisher: Finisher, resource: Resource, provider: Any = None) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        finisher: Finisher,
+        resource: Resource,
+        provider: Any = None,
+        unkept: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._settings = settings
         self._finisher = finisher
         self._given = provider
         self.meter = LiveMeter(_prices(settings), settings.windows)
         self.meter.also_count(c.METRIC_OVERHEAD, lambda: finisher.spent_ns / 1e9)
-        self.meter.also_count(c.METRIC_DROPPED, lambda: finisher.dropped)
+        self.meter.also_count(c.METRIC_DROPPED, lambda: finisher.dropped + unkept())
         self.meter.also_count(c.METRIC_UNDESCRIBED, lambda: finisher.undescribed)
         self._producer = MetricProducer(self.meter)
         self._attached: Any = None

@@ -97,6 +97,27 @@ def test_after_a_full_disk_lines_are_whole_again(tmp_path, monkeypatch):
     assert exporter.dropped == 1
 
 
+def test_a_disk_that_stays_full_gets_no_empty_files(tmp_path, monkeypatch):
+    """However many batches fail, no file is left for them, and what comes later is in the next one."""
+    exporter = TelemetryFileExporter(RotatingStream(tmp_path))
+    spans = finished(8)
+    exporter.export(spans[:1])
+    write = os.write
+
+    def full(_descriptor, _data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    for span in spans[1:7]:
+        assert exporter.export([span]) is SpanExportResult.FAILURE
+    monkeypatch.setattr(os, "write", write)
+    exporter.export(spans[7:])
+    exporter.shutdown()
+    assert sorted(path.name.rpartition("-")[2] for path in tmp_path.iterdir()) == ["0.jsonl", "1.jsonl"]
+    assert names_in(tmp_path) == ["span 0", "span 7"]
+    assert exporter.dropped == 6
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_device_that_is_really_full(tmp_path, monkeypatch):
     """The operating system's own refusal is counted like any other."""

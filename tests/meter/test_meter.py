@@ -242,6 +242,20 @@ def test_metrics_are_kept_as_otlp_json_beside_the_spans(tmp_path):
     host.meters.shutdown()
 
 
+def test_spans_that_no_file_could_keep_are_counted(tmp_path):
+    """Where telemetry cannot be written, the metric of dropped spans says how many were lost."""
+    (tmp_path / "telemetry").write_text("a file where the folder should be")
+    host = Host(tmp_path)
+    host.instrument(write_telemetry=True)
+    with command("/task"):
+        look_up("ORD-1")
+    dropped = host.metrics()["perfopt.spans.dropped"]
+    assert sum(point.value for point in dropped) == len(host.spans()) == 2
+    otel_perfopt.uninstrument()
+    host.tracers.shutdown()
+    host.meters.shutdown()
+
+
 def test_no_metrics_where_they_are_switched_off(tmp_path):
     """With `metrics` off nothing is counted and nothing extended; with `write_metrics` off there is no file."""
     host = Host(tmp_path)

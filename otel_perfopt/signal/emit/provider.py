@@ -68,6 +68,11 @@ class TelemetryPipeline:
         self._listen()
 
     @property
+    def unkept(self) -> int:
+        """Spans that could not be written to the telemetry files, as on a full disk."""
+        return self.exporter.dropped if self.exporter is not None else 0
+
+    @property
     def resource(self) -> Resource:
         """What the spans are said to come from."""
         provider = self._attached[0][0] if self._attached else None

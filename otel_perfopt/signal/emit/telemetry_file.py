@@ -113,7 +113,18 @@ class RotatingStream(io.TextIOBase):
                 os.ftruncate(self._descriptor, self._size)
             except OSError as error:
                 fault("telemetry file", error)
+            self._forget_empty()
         self._release()
+
+    def _forget_empty(self) -> None:
+        """Remove a file that has nothing in it: a disk that stays full would else get one more with each batch."""
+        if self._size or self.path is None:
+            return
+        try:
+            self.path.unlink()
+            self._number -= 1
+        except OSError as error:
+            fault("telemetry file", error)
 
     def _remove_oldest(self) -> None:
         files = sorted(
