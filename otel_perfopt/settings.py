@@ -113,6 +113,11 @@ class ExportSettings:
         )
 
 
+def certificate_variables() -> tuple[str, str]:
+    """Return where the environment says that certificates are now, as OpenSSL's variables name it."""
+    return os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+
+
 def _unwanted(source: Mapping[str, str], signal: str) -> bool:
     return _flag(source, "OTEL_SDK_DISABLED") or source.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from otel_perfopt.act import parallel_tools, preload, tool_cache
 from otel_perfopt.act.call_scope import scope_of
@@ -25,6 +24,8 @@ from otel_perfopt.act.parameters.table import OPTIMIZATIONS
 from otel_perfopt.act.patience import Patience
 from otel_perfopt.act.preload import Preload
 from otel_perfopt.act.preload_foresight import Occasion
+from otel_perfopt.act.process_table import process_runtime
+from otel_perfopt.act.process_unit import process_unit
 from otel_perfopt.act.selection import NO_PLAN, Plan, Rule, Selection
 from otel_perfopt.act.snapshot_http import source_of
 from otel_perfopt.act.snapshot_source import FixedSource, InForce, SnapshotSource
@@ -66,9 +67,10 @@ class Runtime:
             source, self.faults, clock, lambda: self._process_unit, inference_optimizations()
         )
         self._selection_breaker = self.faults.breakers[SELECTION]
-        self._process_unit = uuid4().hex
+        self._process_unit = process_unit()
         self._plan = NO_PLAN
         self._adopting = threading.Lock()
+        self.process = process_runtime(source, self._cache, clock, spans)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=partial(_after_fork, weakref.ref(self)))
 
@@ -118,10 +120,12 @@ class Runtime:
             self.faults.note(parallel_tools.NAME, error, run)
 
     def run_began(self, run: RunContext) -> None:
-        """A command begins; nothing depends on it."""
+        """A command begins: it carries the arms that its process is in."""
+        self.process.run_began(run)
 
     def run_ended(self, run: RunContext) -> None:
         """A command has ended: what the next one of its conversation will probably read may be read now."""
+        self.process.run_ended(run)
         try:
             in_force = self._source.current()
             if not in_force.plan.has(preload.NAME):
@@ -135,6 +139,7 @@ class Runtime:
     def close(self) -> None:
         """Stop watching the snapshot; calls are plain from here on."""
         self._source.close()
+        self.process.close()
         self._parallel.close()
         self._preload.close()
         self.inference.close()
@@ -142,7 +147,8 @@ class Runtime:
     def after_fork(self) -> None:
         """Leave the parent's threads, locks and results behind; called in the child."""
         self._adopting = threading.Lock()
-        self._process_unit = uuid4().hex
+        self._process_unit = process_unit()
+        self.process.after_fork()
         self._source.after_fork()
         self._journal.after_fork()
         self._cache.after_fork()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -53,6 +53,10 @@ class SnapshotSource(Protocol):
         """Tell whether the source is too far behind to see a kill in time."""
         ...
 
+    def subscribe(self, listener: Callable[[InForce], None]) -> None:
+        """Tell `listener` what is in force after every look, from the thread that looks; what it raises is counted."""
+        ...
+
     def after_fork(self) -> None:
         """Forget threads and locks of the parent process."""
         ...
@@ -75,6 +79,10 @@ class FixedSource:
     def stalled(self) -> bool:
         """Nothing is awaited."""
         return False
+
+    def subscribe(self, listener: Callable[[InForce], None]) -> None:
+        """Tell `listener` now: it never changes."""
+        listener(self.in_force)
 
     def after_fork(self) -> None:
         """Nothing is held."""
@@ -124,6 +132,7 @@ class FileSource:
         self._in_force = InForce(killed=killed)
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._listeners: tuple[Callable[[InForce], None], ...] = ()
         self._reset_synchronisation()
 
     def _reset_synchronisation(self) -> None:
@@ -147,6 +156,15 @@ class FileSource:
     def stalled(self) -> bool:
         """Tell whether the watcher has not come round for two seconds."""
         return self._clock.monotonic_ns() - self._beat_ns > STALLED_AFTER_NS
+
+    def subscribe(self, listener: Callable[[InForce], None]) -> None:
+        """Tell `listener` what is in force after every look of the watcher, from its thread."""
+        self._listeners = (*self._listeners, listener)
+
+    def look_once(self) -> InForce:
+        """Look now, on this thread, and return what is in force; no thread is started."""
+        self.look()
+        return self._in_force
 
     def after_fork(self) -> None:
         """Forget the parent's thread; the next call starts one here."""
@@ -181,7 +199,15 @@ class FileSource:
                 self.look()
             except Exception:
                 self.faults["watch"] += 1
+            self._tell()
             stop.wait(self._poll_s)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            try:
+                listener(self._in_force)
+            except Exception:  # noqa: PERF203 - each on its own
+                self.faults["listener"] += 1
 
     def look(self) -> None:
         """Look at all files once and publish what they say; called by the watcher."""

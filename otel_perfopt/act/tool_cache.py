@@ -99,6 +99,19 @@ class ToolCache:
             return None
         return use.policy, use.rule.decision.digest, tenant, call.tool, parameters.version, arguments
 
+    def entry(self, use: Use, call: ToolCall) -> Entry | None:
+        """Return what is kept for the call now."""
+        key = self.key(use, call)
+        return None if key is None else self._fresh(use, key, call)
+
+    def exchange(self, use: Use, call: ToolCall, entry: Entry) -> bool:
+        """Keep `entry` for the call instead of what is kept for it; False where nothing is any more."""
+        key = self.key(use, call)
+        if key is None or self._fresh(use, key, call) is None:
+            return False
+        self._store(use.rule).put(key, entry)
+        return True
+
     def adopt(self, plan: Plan) -> None:
         """Forget the results of decisions that are no longer in force."""
         alive = {_store_key(rule) for rule in plan.rules}

@@ -125,9 +125,22 @@ class PolicySpec(DeclaredModel):
     rollback: Rollback = Rollback()
     expires_s: Duration | None = Field(default=None, alias="expires")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _unit_of_process(cls, data: object) -> object:
+        """What all calls of a process share is compared between processes, where the policy names no unit."""
+        optimize = data.get("optimize") if isinstance(data, dict) else None
+        kind = OPTIMIZATION_TYPES.get(str(optimize.get("type"))) if isinstance(optimize, dict) else None
+        rollout = data.get("rollout", {}) if isinstance(data, dict) else None
+        if kind is None or not kind.process_wide or not isinstance(rollout, dict) or "unit" in rollout:
+            return data
+        return {**data, "rollout": {**rollout, "unit": "process"}} if isinstance(data, dict) else data
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         kind = self.kind
+        if kind.process_wide and self.rollout.unit != "process":
+            raise ValueError(f"{self.optimize.type} changes the whole process; write rollout.unit: process")
         missing = [word for word in ("write", "unknown") if word not in self.exclude.tool_effects]
         if kind.read_only and missing:
             raise ValueError(

@@ -24,6 +24,7 @@ class OptimizationType:
     `model` is its part of a policy; `read_only` says that it may only touch tools declared `read`;
     `shadow_free` that watching it in shadow changes nothing for the agent, so that shadow needs no
     approval; `risk` and `does` are for people. `needs` are parameters without which there is nothing to propose.
+    `process_wide` marks types that change what all calls of a process share, so that the process is the unit.
     """
 
     model: type[DeclaredModel]
@@ -32,3 +33,4 @@ class OptimizationType:
     risk: str
     does: str
     needs: tuple[str, ...] = ()
+    process_wide: bool = False

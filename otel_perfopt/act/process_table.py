@@ -1,0 +1,24 @@
+"""Every optimization of a whole process: what they need of a runtime in, one set of them ready to follow a snapshot out."""
+
+from __future__ import annotations
+
+from otel_perfopt.act.call_spans import CallSpans
+from otel_perfopt.act.clock import Clock
+from otel_perfopt.act.gc_tuning import GcTuning
+from otel_perfopt.act.lazy_import import LazyImport
+from otel_perfopt.act.process_runtime import ProcessRuntime
+from otel_perfopt.act.process_start import take_early
+from otel_perfopt.act.resource_pool import ResourcePool
+from otel_perfopt.act.snapshot_source import SnapshotSource
+from otel_perfopt.act.tool_cache import ToolCache
+from otel_perfopt.act.warm_up import WarmUp
+
+
+def process_runtime(source: SnapshotSource, cache: ToolCache, clock: Clock, spans: CallSpans) -> ProcessRuntime:
+    """Return what follows `source` for the whole process; what was begun before it is taken over."""
+    early = take_early()
+    lazy_import, begun = (early[0], {early[0].name: early[1]}) if early is not None else (LazyImport(), {})
+    optimizations = (lazy_import, GcTuning(), ResourcePool(), WarmUp(cache, source.current, spans))
+    runtime = ProcessRuntime(optimizations, begun=begun, clock=clock)
+    source.subscribe(runtime.follow)
+    return runtime
