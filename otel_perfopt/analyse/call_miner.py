@@ -58,13 +58,16 @@ class CallRule:
         return {
             "after": self.after,
             "call": self.call,
-            "arguments": {
-                name: {"of": of, "from": part, "path": path} for name, (of, part, path) in self.arguments.items()
-            },
+            "arguments": sources_to_json(self.arguments),
             "precision": round(self.precision, 4),
             "precision_low": round(self.precision_low, 4),
             "support": self.support,
         }
+
+
+def sources_to_json(arguments: Mapping[str, Source]) -> dict[str, object]:
+    """Return where arguments come from as plain values."""
+    return {name: {"of": of, "from": part, "path": path} for name, (of, part, path) in arguments.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +81,40 @@ class Prediction:
 
 
 @dataclass(slots=True)
-class _Pair:
-    """What is known of one tool following another."""
+class Pair:
+    """What is known of one tool following another; `best` has each argument's commonest source, None while one has none."""
 
     seen: int = 0
     sources: dict[str, Counter[Source]] = field(default_factory=dict)
-    best: dict[str, Source] = field(default_factory=dict)
+    best: dict[str, Source] | None = None
     tried: int = 0
     right: int = 0
+
+    def learn(self, following: MinedCall, latest: Mapping[str, MinedCall]) -> None:
+        """Take into account that `following` came, when these were each tool's latest calls."""
+        self.seen += 1
+        for name, digest in following.arguments.items():
+            counts = self.sources.setdefault(name, Counter())
+            for source in _sources(latest, digest):
+                if source in counts or len(counts) < MAX_SOURCES:
+                    counts[source] += 1
+        best = self._commonest(following)
+        if best != self.best:
+            # Another rule than the one judged so far.
+            self.best, self.tried, self.right = best, 0, 0
+
+    def _commonest(self, following: MinedCall) -> dict[str, Source] | None:
+        best: dict[str, Source] = {}
+        for name in following.arguments:
+            counts = self.sources.get(name)
+            # What is no name is a place deep in an argument, which nobody could fill in.
+            if not counts or not name.isidentifier():
+                return None
+            source, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+            if count < MIN_PRECISION * self.seen:
+                return None
+            best[name] = source
+        return best
 
 
 class CallMiner:
@@ -96,7 +125,7 @@ class CallMiner:
     """
 
     def __init__(self) -> None:
-        self._pairs: BoundedTable[tuple[str, str], _Pair] = BoundedTable(_Pair, overflow=("", ""), limit=MAX_PAIRS)
+        self._pairs: BoundedTable[tuple[str, str], Pair] = BoundedTable(Pair, overflow=("", ""), limit=MAX_PAIRS)
         self._after: dict[str, list[str]] = {}
 
     def observe(self, calls: Sequence[MinedCall]) -> list[Prediction]:
@@ -127,9 +156,9 @@ class CallMiner:
             coming = list(_coming(calls, place))
             for name in self._after.get(call.tool, ()):
                 pair = self._pairs.rows.get((call.tool, name))
-                if pair is None or not pair.best:
+                if pair is None or pair.best is None:
                     continue
-                wanted = _resolve(pair.best, latest)
+                wanted = resolve(pair.best, latest)
                 if wanted is None or _known_already(calls, place, name, wanted):
                     continue
                 hit = next(
@@ -146,16 +175,7 @@ class CallMiner:
         names = self._after.setdefault(after, [])
         if following.tool not in names and len(names) < MAX_SOURCES:
             names.append(following.tool)
-        pair.seen += 1
-        for name, digest in following.arguments.items():
-            counts = pair.sources.setdefault(name, Counter())
-            for source in _sources(latest, digest):
-                if source in counts or len(counts) < MAX_SOURCES:
-                    counts[source] += 1
-        best = _best(pair, following)
-        if best != pair.best:
-            # Another rule than the one judged so far.
-            pair.best, pair.tried, pair.right = best, 0, 0
+        pair.learn(following, latest)
 
 
 def _coming(calls: Sequence[MinedCall], place: int) -> Iterator[int]:
@@ -180,21 +200,8 @@ def _sources(latest: Mapping[str, MinedCall], digest: str) -> Iterator[Source]:
                     yield tool, part, path
 
 
-def _best(pair: _Pair, following: MinedCall) -> dict[str, Source]:
-    """Return each argument's commonest source; nothing unless every argument mostly comes from somewhere."""
-    best: dict[str, Source] = {}
-    for name in following.arguments:
-        counts = pair.sources.get(name)
-        if not counts:
-            return {}
-        source, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
-        if count < MIN_PRECISION * pair.seen:
-            return {}
-        best[name] = source
-    return best
-
-
-def _resolve(sources: Mapping[str, Source], latest: Mapping[str, MinedCall]) -> dict[str, str] | None:
+def resolve(sources: Mapping[str, Source], latest: Mapping[str, MinedCall]) -> dict[str, str] | None:
+    """Return the arguments' digests by name; None where a source has no value."""
     wanted: dict[str, str] = {}
     for name, (tool, part, path) in sources.items():
         call = latest.get(tool)
@@ -210,8 +217,8 @@ def _known_already(calls: Sequence[MinedCall], place: int, tool: str, wanted: Ma
     return any(call.tool == tool and dict(call.arguments) == wanted for call in calls[: place + 1])
 
 
-def _rule(after: str, call: str, pair: _Pair) -> CallRule | None:
+def _rule(after: str, call: str, pair: Pair) -> CallRule | None:
     precision = wilson(pair.right, pair.tried)
-    if not pair.best or precision is None or pair.tried < MIN_TRIED or precision.low < MIN_PRECISION:
+    if pair.best is None or precision is None or pair.tried < MIN_TRIED or precision.low < MIN_PRECISION:
         return None
     return CallRule(after, call, dict(pair.best), precision.estimate, precision.low, pair.tried)

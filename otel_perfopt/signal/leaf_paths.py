@@ -11,13 +11,21 @@ MAX_DEPTH = 6
 # Of a list its first three items and its last one can be named.
 MAX_ITEMS = 3
 MAX_TEXT_CHARS = 1 << 16
+# A longer text is nobody's argument.
+MAX_LEAF_CHARS = 4096
 _DIGEST_BYTES = 6
+_MAX_KNOWN = 1 << 13
+_MAX_KNOWN_CHARS = 64
+
+# Agents meet the same short values again and again; cleared when full.
+_digests: dict[str, str] = {}
 
 
 def leaves_of(value: object) -> dict[str, str]:
     """Return by path (`order.lines[0].sku`, `[-1].id`) a digest of each single value; at most 64.
 
     Text that is JSON is read as the structure it is; other text is one value, of the path `$`.
+    Text of more than 4,096 characters names nothing.
     Never raises.
     """
     found: dict[str, str] = {}
@@ -44,8 +52,16 @@ def digest_of(leaf: object) -> str:
     """Return 12 hex digits that are equal for equal values: 5 and 5.0 are, 5 and "5" are too."""
     if isinstance(leaf, float) and leaf.is_integer():
         leaf = int(leaf)
-    text = leaf if isinstance(leaf, str) else json.dumps(leaf, default=repr)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+    # Most are texts; of the rest most are whole numbers, whose JSON is their `repr`.
+    text = leaf if isinstance(leaf, str) else repr(leaf) if type(leaf) is int else json.dumps(leaf, default=repr)
+    known = _digests.get(text)
+    if known is None:
+        known = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).hexdigest()
+        if len(text) <= _MAX_KNOWN_CHARS:
+            if len(_digests) >= _MAX_KNOWN:
+                _digests.clear()
+            _digests[text] = known
+    return known
 
 
 def _walk(value: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
@@ -59,7 +75,7 @@ def _walk(value: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
                 yield from _walk(item, f"{path}[{place}]", depth + 1)
             if value:
                 yield from _walk(value[-1], f"{path}[-1]", depth + 1)
-    elif value is not None and value != "":
+    elif value is not None and value != "" and not (isinstance(value, str) and len(value) > MAX_LEAF_CHARS):
         yield path, value
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from otel_perfopt.analyse.call_miner import CallMiner, MinedCall
 from otel_perfopt.analyse.next_command import NextCommand, predict_from
+from otel_perfopt.analyse.opening_miner import OpeningMiner
 from otel_perfopt.signal.leaf_paths import MAX_LEAVES, leaf_attribute, leaves_of
 from otel_perfopt.signal.tool_effects import READ, verb_effects
 
@@ -168,3 +169,59 @@ def test_probabilities_are_probabilities(conversations, before):
     guesses = model.predict(before, most=10)
     assert all(0 < probability < 1 for _, probability in guesses)
     assert sum(probability for _, probability in guesses) < 1
+
+
+def conversation(miner, number, *runs, at_s=0):
+    """Let a conversation go through runs: (command, calls); returns the guesses."""
+    return [
+        guess
+        for place, (command, calls) in enumerate(runs)
+        for guess in miner.observe(f"c{number}", command, calls, ended_ns=int((at_s + place) * 1e9))
+    ]
+
+
+def query_and_task(number):
+    query = ("/query", [call("get_customer", {"customer_id": f"C{number}"}, {"tier": "gold"}, "1")])
+    return query, ("/task", [call("list_orders", {"customer_id": f"C{number}"}, {}, "1")])
+
+
+def test_the_next_commands_first_reads_are_foreseen():
+    """/task reads the orders of the customer that /query looked up: a rule across the two says so."""
+    miner = OpeningMiner()
+    guesses = [guess for number in range(30) for guess in conversation(miner, number, *query_and_task(number))]
+    (rule,) = miner.rules("/task")
+    assert (rule.after_command, rule.command, rule.call) == ("/query", "/task", "list_orders")
+    assert rule.arguments == {"customer_id": ("get_customer", "arguments", "customer_id")}
+    assert (rule.precision, rule.support) == (1.0, 29)
+    assert guesses
+    assert all(guess.hit == 0 for guess in guesses)
+    assert miner.rules("/query") == ()
+
+
+def test_a_command_that_seldom_follows_makes_no_rule():
+    """Where three of four conversations go on with something else, or end, the reads of /task are not foreseen."""
+    for rest in ("goes on", "ends"):
+        miner = OpeningMiner()
+        for number in range(80):
+            query, task = query_and_task(number)
+            follows = [task] if number % 4 == 0 else [("/other", [])] if rest == "goes on" else []
+            conversation(miner, number, query, *follows, at_s=number * 400)
+        assert miner.rules() == ()
+
+
+def test_reads_after_a_write_are_not_opening_reads():
+    """What the next command reads after having written cannot be read before it."""
+    miner = OpeningMiner()
+    for number in range(40):
+        query, (command, reads) = query_and_task(number)
+        conversation(miner, number, query, (command, [call("save", {"n": number}, {}, "1", reads=False), *reads]))
+    assert miner.rules() == ()
+
+
+def test_a_read_without_arguments_can_be_foreseen():
+    """A tool that takes no arguments needs no source for them."""
+    miner = CallMiner()
+    for place in range(40):
+        miner.observe([call("login", {"user": f"u{place}"}, {}, "1"), call("news", {}, {"text": "x"}, "2")])
+    (rule,) = miner.rules()
+    assert (rule.call, rule.arguments) == ("news", {})

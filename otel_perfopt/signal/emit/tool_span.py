@@ -19,6 +19,7 @@ from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.late_description import UNDESCRIBED, LateDescription, described_later
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS
 from otel_perfopt.signal.emit.tracing import end_span, finisher, may_record, set_attributes, start_span
+from otel_perfopt.signal.leaf_paths import leaf_attribute, leaves_of
 
 MAX_FLOW_VALUES = 200
 MAX_FLOW_CHARS = 1 << 16
@@ -165,6 +166,8 @@ def description_of(arguments: object, result: object) -> dict[str, Any]:
         c.DATAFLOW_INPUTS: sorted(inputs),
         c.DATAFLOW_OUTPUTS: sorted(outputs),
         c.DATAFLOW_TRUNCATED: truncated,
+        c.ARGUMENT_LEAVES: leaf_attribute(leaves_of(arguments)),
+        c.RESULT_LEAVES: leaf_attribute(leaves_of(result)),
     }
     if _capture_content:
         content = {
