@@ -51,7 +51,7 @@ QUICK_GUARDRAILS = (
 )
 # What the local model would cost if somebody sold it, so that cost can be guarded too.
 PRICES = {"as_of": "example", "models": {"support-model": {"input": 1.0, "output": 4.0, "cache_read": 0.1}}}
-SHOWN = frozenset({"tool_cache", "parallel_tools"})
+SHOWN = frozenset({"tool_cache", "parallel_tools", "selective_context"})
 
 
 @dataclass(slots=True)
@@ -124,11 +124,11 @@ class Tour:
         self.screen.show(proposal_table(written))
         chosen = _one_of_each_type(written)
         others = len(written) - len(chosen)
-        self.screen.say(f"Two of them are tried here, on a command each; {others} others wait in their files.")
+        self.screen.say(f"{len(chosen)} of them are tried here; {others} others wait in their files.")
         for proposal in chosen:
             self.screen.policy(proposal.file, proposal.text)
         for proposal in chosen:
-            self._approve(controller, proposal.name, "canary", "reads only, and the roll-back is automatic")
+            self._approve(controller, proposal.name, "canary", "taken back by itself if it harms")
         return chosen
 
     def _approve(self, controller: Controller, name: str, gate: str, reason: str) -> None:
@@ -217,17 +217,22 @@ class Tour:
 
 
 def _one_of_each_type(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return what a person might try first: of each optimization the best one, each on another command.
+    """Return what a person might try first: of each optimization the best one, each goal once a command.
 
-    Two on one command are compared properly too, but each then hides part of what the other saves.
+    Two with one goal on one command are compared properly too, but each then hides part of what the other saves.
     """
     chosen: list[Proposal] = []
     for kind in sorted({proposal.policy.spec.optimize.type for proposal in proposals}, reverse=True):
-        taken = {command for proposal in chosen for command in proposal.policy.spec.match.command}
+        taken = {aim for proposal in chosen for aim in _aims(proposal)}
         of_kind = [proposal for proposal in proposals if proposal.policy.spec.optimize.type == kind]
-        free = [proposal for proposal in of_kind if not taken & set(proposal.policy.spec.match.command)]
+        free = [proposal for proposal in of_kind if not taken & _aims(proposal)]
         chosen += sorted(free, key=_predicted, reverse=True)[:1]
     return chosen
+
+
+def _aims(proposal: Proposal) -> set[tuple[str, str]]:
+    spec = proposal.policy.spec
+    return {(spec.goal.metric, command) for command in spec.match.command}
 
 
 def _predicted(proposal: Proposal) -> float:
