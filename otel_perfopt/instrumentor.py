@@ -17,6 +17,7 @@ from otel_perfopt.signal.emit import (
     implicit,
     inference_calls,
     model_calls,
+    runs,
     tool_calls,
     tool_span,
     tools,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from otel_perfopt.measure.metering import Metering
     from otel_perfopt.signal.emit.provider import TelemetryPipeline
 
+_MOST_SNAPSHOT_BYTES = 4 << 20
 _FIELDS = {field.name for field in dataclasses.fields(AgentSettings)}
 
 
@@ -73,6 +75,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             _attempt(step)
 
     def _set_up(self, settings: AgentSettings, provider: Any, meter_provider: Any, *, lazy: bool) -> None:
+        self._begin_early(settings)
         tool_span.capture_content(settings.capture_content)
         captured_content.redact_by(settings.redact)
         tools.declare_effects(settings.effects)
@@ -96,6 +99,16 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         else:
             prepare()
 
+    def _begin_early(self, settings: AgentSettings) -> None:
+        """Put in place what must be there before the agent's own imports, where a snapshot on this machine asks for it."""
+        try:
+            if not settings.killed and _speaks_of_imports(settings.home):
+                from otel_perfopt.act import process_start  # noqa: PLC0415 - only where a decision asks for it
+
+                self._undo.append(process_start.begin_early(settings))
+        except Exception as error:
+            fault("early", error)
+
     def _activate(self, settings: AgentSettings, provider: Any, meter_provider: Any) -> None:
         """Set up what costs something: the SDK's processors and the runtime that follows the snapshot."""
         try:
@@ -117,6 +130,8 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             self._undo.append(interceptor.close)
             tool_calls.set_interceptor(interceptor)
             self._undo.append(lambda: tool_calls.set_interceptor(None))
+            runs.set_run_listener(interceptor)
+            self._undo.append(lambda: runs.set_run_listener(None))
             inference_calls.set_inference_interceptor(interceptor.inference)
             self._undo.append(lambda: inference_calls.set_inference_interceptor(None))
         except Exception as error:
@@ -247,6 +262,15 @@ def _settings(options: dict[str, Any]) -> AgentSettings:
         if changes.get(name):
             changes[name] = Path(changes[name])
     return dataclasses.replace(settings, **changes)
+
+
+def _speaks_of_imports(home: Path) -> bool:
+    """Tell whether the snapshot on this machine, as it is now, names an optimization of imports."""
+    try:
+        with (home / "snapshot.json").open("rb") as file:
+            return b'"lazy_import"' in file.read(_MOST_SNAPSHOT_BYTES)
+    except OSError:
+        return False
 
 
 def _attempt(step: Callable[[], object]) -> None:
