@@ -8,7 +8,7 @@ from typing import Any
 
 from otel_perfopt.signal.calls import ToolCall
 from otel_perfopt.signal.emit import tool_calls, tool_span
-from otel_perfopt.signal.emit.tools import known_tool
+from otel_perfopt.signal.emit.tools import batch_form, known_tool
 
 
 def _no_span(call: ToolCall, result: object) -> None:
@@ -16,6 +16,10 @@ def _no_span(call: ToolCall, result: object) -> None:
 
 
 def _no_template(tool: str) -> ToolCall | None:  # noqa: ARG001 - where no tools are known
+    return None
+
+
+def _no_batch(tool: str) -> Callable[..., Any] | None:  # noqa: ARG001 - where none is declared
     return None
 
 
@@ -42,7 +46,7 @@ class CallSpans:
 
     `record_hit` records a call that was not made; `record_claim` one whose result was read before it was
     asked for, with arguments and result described; `execute` makes one inside its span. `template` gives
-    a call of a known tool without arguments.
+    a call of a known tool without arguments, `batch_form` the function that makes many of its calls.
     """
 
     record_hit: Callable[[ToolCall, object], None] = _no_span
@@ -50,7 +54,10 @@ class CallSpans:
     execute_async: Callable[[ToolCall], Awaitable[Any]] = _make_async
     record_claim: Callable[[ToolCall, object], None] = _no_span
     template: Callable[[str], ToolCall | None] = _no_template
+    batch_form: Callable[[str], Callable[..., Any] | None] = _no_batch
 
 
 NO_SPANS = CallSpans()
-SIGNAL_SPANS = CallSpans(tool_calls.record_hit, tool_calls.execute, tool_calls.execute_async, _claimed, _template)
+SIGNAL_SPANS = CallSpans(
+    tool_calls.record_hit, tool_calls.execute, tool_calls.execute_async, _claimed, _template, batch_form
+)

@@ -6,11 +6,12 @@ import os
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from otel_perfopt.act import parallel_tools, preload, tool_cache
+from otel_perfopt.act import batch_tools, parallel_tools, preload, tool_cache
+from otel_perfopt.act.batch_tools import BatchTools
 from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import SIGNAL_SPANS, CallSpans
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
@@ -59,9 +60,12 @@ class Runtime:
         self._journal = WriteJournal()
         patience = Patience()
         self._cache = ToolCache(self._journal, patience, clock, spans)
-        self._parallel = ParallelTools(self._journal, patience, clock, spans)
-        self._preload = Preload(self._journal, patience, clock, spans)
-        self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel)
+        self._spans = spans
+        self._batch = BatchTools(patience, clock, spans)
+        early = replace(spans, execute=self._execute_early, execute_async=self._execute_early_async)
+        self._parallel = ParallelTools(self._journal, patience, clock, early)
+        self._preload = Preload(self._journal, patience, clock, early)
+        self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel, self._batch)
         self.faults = FaultLog(tuple(OPTIMIZATIONS), clock)
         self.inference = InferenceRuntime(
             source, self.faults, clock, lambda: self._process_unit, inference_optimizations()
@@ -154,6 +158,7 @@ class Runtime:
         self._cache.after_fork()
         self._parallel.after_fork()
         self._preload.after_fork()
+        self._batch.after_fork()
         self.inference.after_fork()
         self.faults.after_fork()
 
@@ -200,6 +205,30 @@ class Runtime:
         result = await guard_async(name, partial(middleware.around_async, use, call), proceed, call, on_fault)
         breaker.succeeded()
         return result
+
+    def _execute_early(self, call: ToolCall) -> Any:
+        """Make a call that was started early: together with others, where they may go together."""
+        use = self._early_batch_use(call)
+        return self._spans.execute(call) if use is None else self._link(self._batch, use, self._spans.execute, call)
+
+    async def _execute_early_async(self, call: ToolCall) -> Any:
+        use = self._early_batch_use(call)
+        if use is None:
+            return await self._spans.execute_async(call)
+        return await self._link_async(self._batch, use, self._spans.execute_async, call)
+
+    def _early_batch_use(self, call: ToolCall) -> Use | None:
+        try:
+            in_force, run = self._source.current(), call.run
+            if run is None or not in_force.plan.has(batch_tools.NAME) or not self._followed(in_force):
+                return None
+            rule = in_force.plan.select(run.command, call.tool, call.effects).rules.get(batch_tools.NAME)
+            if rule is None or rule.decision.policy in in_force.killed_policies:
+                return None
+            return self._use(enrol, rule, run)
+        except Exception as error:
+            self.faults.note(batch_tools.NAME, error, call.run)
+            return None
 
     def _route(self, call: ToolCall) -> _Route:
         """Choose what the call passes through, innermost first, and journal the beginning of a write."""

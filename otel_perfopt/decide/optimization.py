@@ -9,6 +9,7 @@ from pydantic import Field
 
 from otel_perfopt.decide.optimizations import (
     adaptive_concurrency,
+    batch_tools,
     context_compression,
     effort_routing,
     endpoint_balancing,
@@ -27,6 +28,7 @@ from otel_perfopt.decide.optimizations import (
     warm_up,
 )
 from otel_perfopt.decide.optimizations.adaptive_concurrency import AdaptiveConcurrency
+from otel_perfopt.decide.optimizations.batch_tools import BatchTools
 from otel_perfopt.decide.optimizations.context_compression import ContextCompression
 from otel_perfopt.decide.optimizations.effort_routing import EffortRouting
 from otel_perfopt.decide.optimizations.endpoint_balancing import EndpointBalancing
@@ -50,6 +52,7 @@ Optimize = Annotated[
     ToolCache
     | ParallelTools
     | Preload
+    | BatchTools
     | ModelRouting
     | EffortRouting
     | SelectiveContext
@@ -71,6 +74,7 @@ OPTIMIZATION_TYPES: Mapping[str, OptimizationType] = {
     "tool_cache": tool_cache.KIND,
     "parallel_tools": parallel_tools.KIND,
     "preload": preload.KIND,
+    "batch_tools": batch_tools.KIND,
     "model_routing": model_routing.KIND,
     "effort_routing": effort_routing.KIND,
     "selective_context": selective_context.KIND,

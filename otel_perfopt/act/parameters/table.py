@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from otel_perfopt.act.parameters.adaptive_concurrency import AdaptiveConcurrencyParameters
+from otel_perfopt.act.parameters.batch_tools import BatchToolsParameters
 from otel_perfopt.act.parameters.context_compression import ContextCompressionParameters
 from otel_perfopt.act.parameters.effort_routing import EffortRoutingParameters
 from otel_perfopt.act.parameters.endpoint_balancing import EndpointBalancingParameters
@@ -49,6 +50,7 @@ OPTIMIZATIONS: Final[Mapping[str, OptimizationEntry]] = {
     "tool_cache": OptimizationEntry(Seam.TOOL, ToolCacheParameters.read),
     "preload": OptimizationEntry(Seam.TOOL, PreloadParameters.read),
     "parallel_tools": OptimizationEntry(Seam.TOOL, ParallelToolsParameters.read),
+    "batch_tools": OptimizationEntry(Seam.TOOL, BatchToolsParameters.read),
     "model_routing": OptimizationEntry(Seam.INFERENCE, ModelRoutingParameters.read),
     "effort_routing": OptimizationEntry(Seam.INFERENCE, EffortRoutingParameters.read),
     "selective_context": OptimizationEntry(Seam.INFERENCE, SelectiveContextParameters.read),

@@ -15,7 +15,7 @@ from otel_perfopt.signal.emit.late_description import LateDescription
 from otel_perfopt.signal.emit.runs import current_run, last_ended
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS, Scope, scoped
 from otel_perfopt.signal.emit.taken_over import taken_over, tool_taken_over
-from otel_perfopt.signal.emit.tools import UNKNOWN
+from otel_perfopt.signal.emit.tools import UNKNOWN, declare_batch
 from otel_perfopt.signal.emit.tracing import context_with, end_span, set_attributes, start_span
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,9 +85,17 @@ class _Thinking(_Marker):
 
 
 class _Tool(_Marker):
-    def __init__(self, name: str, effects: str, resource: str, arguments: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        effects: str,
+        resource: str,
+        arguments: Mapping[str, Any] | None,
+        batch: Callable[..., Any] | None = None,
+    ) -> None:
         super().__init__()
         self._name, self._effects, self._resource, self._arguments = name, effects, resource, arguments
+        self._batch = batch
 
     def _open_block(self) -> Scope:
         call = ToolCall(
@@ -100,6 +108,8 @@ class _Tool(_Marker):
     def __call__(self, function: F) -> F:
         """Make every call of `function` a tool call."""
         name = self._name or getattr(function, "__name__", "tool")
+        if self._batch is not None:
+            declare_batch(name, self._batch)
         return tool_taken_over(function, name, effects=self._effects, resource=self._resource)
 
 
@@ -163,20 +173,32 @@ def thinking(function: Any = None) -> Any:
 def tool(name: F) -> F: ...
 @overload
 def tool(
-    name: str = "", *, effects: str = UNKNOWN, resource: str = "", arguments: Mapping[str, Any] | None = None
+    name: str = "",
+    *,
+    effects: str = UNKNOWN,
+    resource: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    batch: Callable[..., Any] | None = None,
 ) -> _Tool: ...
 def tool(
-    name: Any = "", *, effects: str = UNKNOWN, resource: str = "", arguments: Mapping[str, Any] | None = None
+    name: Any = "",
+    *,
+    effects: str = UNKNOWN,
+    resource: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    batch: Callable[..., Any] | None = None,
 ) -> Any:
     """Mark a tool, so that each call of it is seen and may be optimized.
 
     Use `@tool`, `@tool("search", effects="read")`, or `with tool("search") as call: call.result(…)`.
     `effects` is what the tool does to the world (`read`, `write`, `unknown`); `resource` names what it
     reads or writes, with its arguments filled in (`"order/{order_id}"`); `arguments` are a block's.
+    `batch` makes many calls at once: it takes a list of their arguments by name and gives a list of results in the
+    same order, with an exception in place of the result of a call that fails.
     """
     if callable(name):
         return _Tool("", UNKNOWN, "", None)(name)
-    return _Tool(name, effects, resource, arguments)
+    return _Tool(name, effects, resource, arguments, batch)
 
 
 def feedback(

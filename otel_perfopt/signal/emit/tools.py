@@ -19,6 +19,7 @@ UNKNOWN = "unknown"
 
 _tools: dict[str, Tool] = {}
 _declared: list[tuple[str, str]] = []
+_batch_forms: dict[str, Callable[..., Any]] = {}
 
 
 @dataclass(slots=True)
@@ -99,6 +100,17 @@ def forget(tool: Tool) -> None:
 def forget_all() -> None:
     """Know no tool any more; those that a program declared itself come back when they are declared again."""
     _tools.clear()
+
+
+def declare_batch(name: str, function: Callable[..., Any]) -> None:
+    """Say which function makes many calls of the tool: a list of arguments by name in, results or exceptions out."""
+    if len(_batch_forms) < MAX_TOOLS or name in _batch_forms:
+        _batch_forms[name] = function
+
+
+def batch_form(name: str) -> Callable[..., Any] | None:
+    """Return the function that makes many calls of the tool, or None."""
+    return _batch_forms.get(name)
 
 
 def describe(name: str, function: Callable[..., Any], *, effects: str = UNKNOWN, resource: str = "") -> Tool:
