@@ -3,62 +3,65 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from otel_perfopt.cli.options import home_option
-from otel_perfopt.decide.learned_file import LearnedFile
-from otel_perfopt.decide.policy_set import PolicySet
-from otel_perfopt.errors import LedgerError
-from otel_perfopt.loop.observatory import Observatory
-from otel_perfopt.loop.queue import optimization_queue
+from otel_perfopt.cli.watching import watch as watch_on
+from otel_perfopt.decide.policy_status import PolicyStatus
+from otel_perfopt.loop.observatory import Standing
+from otel_perfopt.report.home_view import HomeView, HomeWatch
+from otel_perfopt.report.ledger import what_happened
 from otel_perfopt.report.queue import queue_table
-from otel_perfopt.report.standing import policy_table
+from otel_perfopt.report.standing import policy_lines, policy_table
+from otel_perfopt.report.wording import clock
 
 _WATCH_S = 2.0
+_LAST_ENTRIES = 5
 
 
 @click.command()
 @home_option
-@click.option("--watch", is_flag=True, help="Go on showing it until Ctrl-C.")
-def status(home: Path, watch: bool) -> None:
+@click.option("--watch", is_flag=True, help="Go on showing it, every two seconds, until Ctrl-C.")
+@click.option("--looks", type=click.IntRange(min=1), help="With --watch: end after so many looks.")
+def status(home: Path, watch: bool, looks: int | None) -> None:
     """Show every policy: where it stands, what its comparison says, what it waits for; and what is next."""
-    observatory, learned = Observatory(home, resume=True), LearnedFile(home)
-    console = Console()
+    if looks is not None and not watch:
+        raise click.UsageError("--looks goes with --watch")
+    console, home_watch = Console(), HomeWatch(home, writes=True)
     if not watch:
-        console.print(_view(home, observatory, learned))
+        console.print(_shown(home_watch.look(time.time_ns()), policy_table))
         return
-    with Live(_view(home, observatory, learned), console=console, auto_refresh=False) as live:
-        while True:
-            time.sleep(_WATCH_S)
-            live.update(_view(home, observatory, learned), refresh=True)
+
+    def view() -> RenderableType:
+        now = home_watch.look(time.time_ns())
+        head = Text.assemble(("perfopt status", "bold cyan"), f"  {clock(now.now_ns)} UTC  ", (str(home), "dim"))
+        return Group(head, Text(), _shown(now, policy_lines), _last(now))
+
+    watch_on(view, console, every_s=_WATCH_S, looks=looks)
 
 
-def _view(home: Path, observatory: Observatory, learned_file: LearnedFile) -> RenderableType:
-    now_ns = time.time_ns()
-    policies, parts = _policies(home, now_ns)
-    observatory.look(now_ns)
-    statuses = policies.statuses(now_ns)
-    standings = {one.name: observatory.standing(one, policies, now_ns) for one in statuses}
-    parts += [Text(str(problem), style="red") for problem in policies.problems]
-    if policies.killed:
+def _shown(view: HomeView, table: Callable[[Sequence[PolicyStatus], Mapping[str, Standing]], Table]) -> RenderableType:
+    parts: list[RenderableType] = [Text(problem, style="red") for problem in view.problems]
+    if view.killed:
         parts.append(Text("everything is switched off: perfopt unkill", style="bold red"))
-    if not statuses:
-        parts.append(Text(f"no policies in {home}/policies; perfopt propose writes some from recorded telemetry"))
+    if not view.statuses:
+        parts.append(Text(f"no policies in {view.home}/policies; perfopt propose writes some from recorded telemetry"))
         return Group(*parts)
-    learned = learned_file.learned(policies.ledger.entries, write=False)
-    queue = optimization_queue(policies, learned, now_ns)
-    return Group(*parts, policy_table(statuses, standings), *([queue_table(queue)] if queue else []))
+    parts.append(table(view.statuses, view.standings))
+    return Group(*parts, *([queue_table(view.queue)] if view.queue else []))
 
 
-def _policies(home: Path, now_ns: int) -> tuple[PolicySet, list[RenderableType]]:
-    """Return the policies with what is new written down, or as they are where nothing can be written or read."""
-    try:
-        return PolicySet.open(home, now_ns), []
-    except LedgerError as error:
-        policies, unreadable = PolicySet.look(home)
-        return policies, [Text(f"{unreadable or error}; shown as far as it can be read", style="red")]
+def _last(view: HomeView) -> RenderableType:
+    """Return the ledger's latest entries, a line each."""
+    lines = (
+        f"{clock(entry.time_ns)}  {entry.policy}: {what_happened(entry)} by {entry.actor}  {entry.reason}"
+        for entry in reversed(view.entries[-_LAST_ENTRIES:])
+    )
+    told = [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines]
+    return Group(Text(), *told) if told else Text()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from otel_perfopt.analyse.analysis import ContextPoint, Opportunity, TimeShare, Waterfall
-from otel_perfopt.analyse.history import History, NotEnoughHistory
+from otel_perfopt.analyse.analysis import CombinedSaving, ContextPoint, Opportunity, TimeShare, Waterfall
 from otel_perfopt.report.printable import printable
 from otel_perfopt.report.section import Chart
 
@@ -24,11 +23,12 @@ KIND_COLOURS = {
     "person": "#c9cdd3",
     "other": "#bab0ab",
 }
-_CRITICAL = "#d6336c"
+CRITICAL = "#d6336c"
 MOST_BARS = 120
 
 
-def _chart(description: str, height: int | dict[str, int], **parts: Any) -> Chart:
+def chart(description: str, height: int | dict[str, int], **parts: Any) -> Chart:
+    """Return a Vega-Lite chart of the report's width and style; `parts` are the rest of its specification."""
     specification = {
         "$schema": _SCHEMA,
         "description": description,
@@ -51,7 +51,7 @@ def time_shares(shares: Sequence[TimeShare]) -> Chart | None:
     if not shares:
         return None
     values = [{"what": item.what, "share": item.share} for item in shares]
-    return _chart(
+    return chart(
         "Run time by what it was spent on, along the critical path",
         46,
         data={"values": values},
@@ -79,7 +79,7 @@ def context_growth(points: Sequence[ContextPoint]) -> Chart | None:
         "title": "model call in the conversation",
         "axis": {"tickMinStep": 1, "format": "d"},
     }
-    return _chart(
+    return chart(
         "Input tokens of each model call in its conversation: median, and the band from 10 to 90 %",
         220,
         data={"values": values},
@@ -117,7 +117,7 @@ def opportunities(items: Sequence[Opportunity]) -> Chart | None:
         return None
     y = {"field": "name", "type": "nominal", "sort": None, "title": None}
     x = {"type": "quantitative", "axis": {"format": ".2~%"}, "title": "of all run time"}
-    return _chart(
+    return chart(
         "Predicted saving of run time: bar and interval; the tick is the most that could be saved",
         {"step": 30},
         data={"values": values},
@@ -125,42 +125,39 @@ def opportunities(items: Sequence[Opportunity]) -> Chart | None:
             {"mark": {"type": "bar", "color": "#6cc5b0"}, "encoding": {"y": y, "x": {"field": "estimate", **x}}},
             {"mark": {"type": "rule"}, "encoding": {"y": y, "x": {"field": "low", **x}, "x2": {"field": "high"}}},
             {
-                "mark": {"type": "tick", "color": _CRITICAL, "thickness": 2},
+                "mark": {"type": "tick", "color": CRITICAL, "thickness": 2},
                 "encoding": {"y": y, "x": {"field": "bound", **x}},
             },
         ],
     )
 
 
-def series(item: History) -> Chart | None:
-    """One series over time with its change points."""
-    start_s, step_s = item.series.start_ns / 1e9, item.series.step_s
+def combined(saving: CombinedSaving, words: str) -> Chart | None:
+    """One bar of what all optimizations save together, divided by what each adds."""
     values = [
-        {"time": (start_s + index * step_s) * 1000, "value": value}
-        for index, value in enumerate(item.series.values)
-        if value is not None
+        {"part": f"{part.optimization} · {part.target}", "share": part.share.estimate, "place": place}
+        for place, part in enumerate(saving.parts)
+        if part.share.estimate > 0
     ]
-    if not values:
+    if len(values) < 2:
         return None
-    layers: list[dict[str, Any]] = [
-        {
-            "mark": {"type": "line", "color": KIND_COLOURS["inference"], "strokeWidth": 1},
-            "encoding": {
-                "x": {"field": "time", "type": "temporal", "scale": {"type": "utc"}, "title": None},
-                "y": {"field": "value", "type": "quantitative", "title": item.unit or item.name},
+    return chart(
+        f"What each adds to the saving of {words}",
+        46,
+        data={"values": values},
+        mark={"type": "bar", "stroke": "white"},
+        encoding={
+            "x": {"field": "share", "type": "quantitative", "stack": "zero", "axis": {"format": ".0%"}, "title": None},
+            "color": {
+                "field": "part",
+                "type": "nominal",
+                "sort": [str(value["part"]) for value in values],
+                "scale": {"scheme": "tableau10"},
+                "legend": {"title": None, "orient": "top", "columns": 4, "labelLimit": 260},
             },
-        }
-    ]
-    if not isinstance(item.change_points, NotEnoughHistory) and item.change_points:
-        marks = [{"time": point.time_ns / 1e6} for point in item.change_points]
-        layers.append(
-            {
-                "data": {"values": marks},
-                "mark": {"type": "rule", "color": _CRITICAL, "strokeDash": [4, 3]},
-                "encoding": {"x": {"field": "time", "type": "temporal", "scale": {"type": "utc"}}},
-            }
-        )
-    return _chart(f"{item.name} over time; dashed: lasting changes", 180, data={"values": values}, layer=layers)
+            "order": {"field": "place", "sort": "ascending"},
+        },
+    )
 
 
 def waterfall(run: Waterfall) -> Chart:
@@ -186,7 +183,7 @@ def waterfall(run: Waterfall) -> Chart:
     }
     x = {"field": "start", "type": "quantitative", "title": "seconds since the start"}
     cut = f", the first {MOST_BARS} of {len(run.bars) + run.left_out}" if len(run.bars) > MOST_BARS else ""
-    return _chart(
+    return chart(
         f"Steps of one run by start{cut}; the red line marks the critical path",
         {"step": 17},
         layer=[
@@ -206,7 +203,7 @@ def waterfall(run: Waterfall) -> Chart:
             },
             {
                 "data": {"values": critical},
-                "mark": {"type": "bar", "height": 3, "yOffset": 6, "color": _CRITICAL},
+                "mark": {"type": "bar", "height": 3, "yOffset": 6, "color": CRITICAL},
                 "encoding": {"y": y, "x": x, "x2": {"field": "end"}},
             },
         ],

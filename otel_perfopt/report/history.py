@@ -13,8 +13,8 @@ from otel_perfopt.analyse.history import (
     Season,
     Trend,
 )
-from otel_perfopt.report import charts
-from otel_perfopt.report.section import Section, Table
+from otel_perfopt.report.section import Chart, Section, Table
+from otel_perfopt.report.series_chart import series_chart
 from otel_perfopt.report.wording import moment, share, share_interval
 
 
@@ -24,14 +24,14 @@ def history(analysis: Analysis) -> Section | None:
         return None
     rows = tuple(
         (
-            f"{item.name} ({item.unit})" if item.unit else item.name,
+            f"{item.name} ({item.unit.strip('{}')})" if item.unit else item.name,
             _trend(item.trend),
             _season(item.season),
             _changes(item),
         )
         for item in analysis.histories
     )
-    drawn = tuple(charts.series(item) for item in analysis.histories if not isinstance(item.trend, NotEnoughHistory))
+    drawn = tuple(_drawn(item, analysis) for item in analysis.histories if not isinstance(item.trend, NotEnoughHistory))
     ahead = tuple(_outlook(item) for item in analysis.histories if item.forecast is not None)
     tables = (
         Table(("series", "trend", "season", "change points"), rows),
@@ -43,6 +43,10 @@ def history(analysis: Analysis) -> Section | None:
         tables=tuple(table for table in tables if table.rows),
         charts=tuple(chart for chart in drawn if chart),
     )
+
+
+def _drawn(item: History, analysis: Analysis) -> Chart | None:
+    return series_chart(item, [one for one in analysis.regressions if one.series == item.name])
 
 
 def _outlook(item: History) -> tuple[str, str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cache
 
@@ -12,20 +13,28 @@ from markupsafe import Markup
 
 from otel_perfopt import __version__
 from otel_perfopt.analyse.analysis import Analysis
-from otel_perfopt.report.section import Chart
+from otel_perfopt.report.section import Chart, Section
 from otel_perfopt.report.sections import report_sections
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 
 
-def report_html(analysis: Analysis, *, title: str = "What your agents do", made_at: datetime | None = None) -> str:
-    """Return the whole page."""
+def report_html(
+    analysis: Analysis,
+    *,
+    title: str = "What your agents do",
+    made_at: datetime | None = None,
+    further: Sequence[Section] = (),
+    last: Sequence[Section] = (),
+) -> str:
+    """Return the whole page; `further` parts, such as those on policies, come after the overview, `last` ones at the end."""
+    first, *others = report_sections(analysis)
     moment = made_at or datetime.now(tz=timezone.utc)
     return _template().render(
         title=title,
         made_at=moment.strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
-        sections=report_sections(analysis),
+        sections=(first, *further, *others, *last),
         svg=_svg,
     )
 

@@ -6,6 +6,7 @@ from otel_perfopt.analyse.analysis import Analysis, Opportunity
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES
 from otel_perfopt.report import charts
+from otel_perfopt.report.recommendations import place
 from otel_perfopt.report.section import Card, Entry, Section, Table
 from otel_perfopt.report.wording import (
     UNKNOWN,
@@ -59,11 +60,10 @@ def findings(analysis: Analysis, most: int | None = None) -> Section:
 
 def _entry(finding: Finding) -> Entry:
     acts = finding.suggestion
-    places = tuple(f"{item.location or item.trace_id} {item.note}".strip() for item in finding.evidence[:_MOST_PLACES])
+    places = tuple(place(item) for item in finding.evidence[:_MOST_PLACES])
     answer = f"would act: {_policy_that_acts(acts.optimization)}" if acts else "no policy acts on this by itself"
-    notes = (answer, f"look at: {'; '.join(places)}") if places else (answer,)
     title = f"{_name(finding)} · {finding.target}"
-    return Entry(title, effect(finding.effect), finding.summary, notes)
+    return Entry(title, effect(finding.effect), finding.summary, (answer,), places=places)
 
 
 def _name(finding: Finding) -> str:

@@ -35,12 +35,18 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One item of a ranked list: what it is, how large, a sentence on it, and short notes below."""
+    """One item of a ranked list: what it is, how large, a sentence on it, and what more there is to say.
+
+    `notes` and named `facts` are shown with it; `folded` facts and `places` to look may be kept closed.
+    """
 
     title: str
     value: str
     text: str
     notes: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    folded: tuple[tuple[str, str], ...] = ()
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

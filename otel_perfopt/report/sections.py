@@ -7,6 +7,7 @@ from otel_perfopt.report.activity import errors, next_steps, parallelism, repeti
 from otel_perfopt.report.history import history
 from otel_perfopt.report.overview import findings, opportunities, overview, problems
 from otel_perfopt.report.printable import printable
+from otel_perfopt.report.recommendations import recommendations, together
 from otel_perfopt.report.run import slow_run
 from otel_perfopt.report.section import Section
 from otel_perfopt.report.usage import context, thinking, usage
@@ -14,6 +15,8 @@ from otel_perfopt.report.usage import context, thinking, usage
 # In reading order; each returns None where the recordings say nothing about it.
 _PARTS = (
     overview,
+    recommendations,
+    together,
     findings,
     opportunities,
     usage,

@@ -47,20 +47,35 @@ def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Stand
 
 def policy_lines(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Table:
     """Return one line a policy, what waits for a person first: for a screen that is looked at again and again."""
+    ranked = sorted(statuses, key=lambda one: (one.pending_gate is None, one.name))
+    rows = [_line(status, standings.get(status.name)) for status in ranked]
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("policy", "state", "units", "goal so far", "guardrails"):
-        table.add_column(name, no_wrap=True, overflow="fold" if name == "policy" else "ellipsis")
-    table.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
-    for status in sorted(statuses, key=lambda one: (one.pending_gate is None, one.name)):
-        standing = standings.get(status.name)
-        verdict = standing.verdict if standing else None
-        waits = f"needs approval ({status.pending_gate})" if status.pending_gate else ""
-        now = waits or what_now(status, verdict).replace("\n", "; ")
-        stage = status.state.stage or str(status.state.state)
-        style = _STYLES.get(status.state.state, "")
-        cells = (Text(stage, style=style), _units(verdict), _goal(verdict), guardrails_held(verdict))
-        table.add_row(Text(status.name), *cells, Text(now, style="yellow" if waits else ""))
+    for place, name in enumerate(("policy", "state", "units", "goal so far", "guardrails")):
+        # Only what is said last may be cut where the terminal is narrow.
+        table.add_column(name, no_wrap=True, width=max((len(name), *(len(row[place]) for row in rows))))
+    table.add_column("now")
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _line(status: PolicyStatus, standing: Standing | None) -> tuple[Text, ...]:
+    verdict = standing.verdict if standing else None
+    waits = f"needs approval ({status.pending_gate})" if status.pending_gate else ""
+    stage = status.state.stage or str(status.state.state)
+    return (
+        Text(status.name),
+        Text(stage, style=_STYLES.get(status.state.state, "")),
+        Text(_units(verdict)),
+        Text(_goal(verdict)),
+        Text(guardrails_held(verdict)),
+        Text(
+            waits or what_now(status, verdict).replace("\n", "; "),
+            style="yellow" if waits else "",
+            no_wrap=True,
+            overflow="ellipsis",
+        ),
+    )
 
 
 def relative_change(result: MetricResult) -> str:

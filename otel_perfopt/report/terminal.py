@@ -15,7 +15,9 @@ from otel_perfopt.report.section import Card, Entry, Section, Table
 from otel_perfopt.report.sections import report_sections
 
 # In a terminal the end is what one sees first, so the findings come last.
-_LAST = ("What it would save", "Findings")
+_LAST = ("What it would save", "What all of it would save together", "Findings", "What to do")
+# The page has more; a screen is soon full.
+_MOST_PLACES = 3
 
 
 def print_report(analysis: Analysis, console: Console) -> None:
@@ -45,6 +47,9 @@ def _card(card: Card) -> Panel:
 def _entry(rank: int, entry: Entry) -> RenderableType:
     head = Text.assemble((f"{rank:>2}. ", "dim"), (entry.title, "bold"), "  ", (entry.value, "cyan"))
     notes = [Text(note, style="dim") for note in entry.notes]
+    notes += [Text(f"{name}: {value}", style="dim") for name, value in entry.facts]
+    if entry.places and not entry.facts:
+        notes.append(Text(f"look at: {'; '.join(entry.places[:_MOST_PLACES])}", style="dim"))
     return Group(head, Padding(Group(Text(entry.text), *notes), (0, 0, 1, 4)))
 
 
