@@ -1,6 +1,7 @@
 """The example's traffic with faults that can be switched on while it runs: a control file in, outcomes on stdout out.
 
 The faults are in what treatment does, as a bad optimization would have them: nothing here happens to baseline.
+Each outcome says which policies treated it, also where no telemetry can be written.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from support import workload
 from support.tools import TOOLS
 
 from otel_perfopt.act.tool_cache import ToolCache
+from otel_perfopt.conventions import POLICY_ARM, policy_attribute
 from otel_perfopt.signal.emit.runs import current_run
 
 READS = ("get_customer", "get_order", "list_orders", "list_notes", "search_docs", "shipping_status", "inventory")
+PREFIX, ARM = policy_attribute("\0", POLICY_ARM).split("\0")
+NOTED = threading.local()
 SLOW_S = 0.6
 LOOK_S = 0.1
 
@@ -44,19 +48,17 @@ class Control:
             time.sleep(LOOK_S)
 
 
-def treated() -> bool:
-    """Tell whether the run under way is in treatment of a policy."""
+def treating() -> list[str]:
+    """Return the policies in whose treatment the run under way is."""
     run = current_run()
     attributes = getattr(run.span, "attributes", None) or {} if run is not None else {}
-    return any(name.endswith(".arm") and value == "treatment" for name, value in attributes.items())
+    return [
+        name[len(PREFIX) : -len(ARM)] for name, value in attributes.items() if _is_arm(name) and value == "treatment"
+    ]
 
 
-def shortened(result: object) -> object:
-    """Return a result as a careless compression leaves it: the second half of its fields is gone."""
-    if isinstance(result, dict):
-        kept = list(result.items())[: max(1, len(result) // 2)]
-        return {key: shortened(value) for key, value in kept}
-    return [shortened(item) for item in result[: max(1, len(result) // 2)]] if isinstance(result, list) else result
+def _is_arm(name: str) -> bool:
+    return name.startswith(PREFIX) and name.endswith(ARM)
 
 
 def spoil_tools(control: Control) -> None:
@@ -64,10 +66,9 @@ def spoil_tools(control: Control) -> None:
 
     def between(tool: Callable[..., Any]) -> Callable[..., Any]:
         def call(**arguments: Any) -> Any:
+            NOTED.treated_by = treating()
             result = tool(**arguments)
-            if control.mode == "wrong" and treated():
-                return shortened(result)
-            if control.mode == "slow" and treated():
+            if control.mode == "slow" and NOTED.treated_by:
                 time.sleep(SLOW_S)
             return result
 
@@ -75,6 +76,18 @@ def spoil_tools(control: Control) -> None:
 
     for name in READS:
         TOOLS[name] = between(TOOLS[name])
+
+
+def note_treatment() -> None:
+    """Have each outcome say which policies treated it."""
+    plain = workload.run_command
+
+    def noted(*arguments: Any) -> dict[str, Any]:
+        NOTED.treated_by = []
+        outcome = plain(*arguments)
+        return {**outcome, "treated_by": NOTED.treated_by}
+
+    workload.run_command = noted
 
 
 def spoil_cache(control: Control) -> None:
@@ -93,6 +106,7 @@ def main() -> None:
     """Run the traffic."""
     control = Control(Path(os.environ["FAULTS_CONTROL"]), os.environ["FAULTS_AGENT"])
     spoil_tools(control)
+    note_treatment()
     spoil_cache(control)
     workload.main(sys.argv[1:])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import threading
@@ -13,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from machine import Disk, Lag
 
 from otel_perfopt.bootstrap.environment import run_environment
 from otel_perfopt.decide.ledger import Ledger
@@ -26,16 +27,17 @@ from otel_perfopt.signal.read.otlp_tail import OtlpTail
 PARTS = Path(__file__).resolve().parent
 LEASE_S = 6.0
 LOOK_S = 0.1
-_PID = re.compile(r"-(\d+)-\d+\.jsonl")
+# For whatever is waited for; a machine that needs longer shows nothing.
+PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its span tells it: its start on the harness's clock, and the arm and digest of each policy."""
+    """One command as its user saw it: its start, its conversation, and the policies that treated it."""
 
     start_ns: int
     conversation: str
-    arms: Mapping[str, str]
+    treated_by: tuple[str, ...]
 
 
 @dataclass
@@ -59,20 +61,19 @@ class Agent:
 
 
 class Ground:
-    """One home folder with its agents and controllers. `skew_s` is what each agent's clock is wrong by now."""
+    """One home folder with its agents and controllers."""
 
-    def __init__(self, folder: Path, backend: Mapping[str, str], agents: int, at_once: int) -> None:
+    def __init__(
+        self, folder: Path, backend: Mapping[str, str], agents: int, at_once: int, *, own_disk: bool = False
+    ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True)
+        self.disk = Disk(self.home, mount=own_disk)
         (self.home / "policies").mkdir()
+        self.lag = Lag()
         self._folder = folder
         self._control = folder / "control.json"
-        self._runs: list[Run] = []
-        # The command's own span says all that is asked here, so nothing is waited for.
-        self._tail = OtlpTail(self.home / "telemetry", grace_s=0.0)
-        self.skew_s: dict[int, float] = {}
-        self.mode = ""
-        self._tell_agents()
+        self._tell_agents("", {})
         self.agents = [self._agent(number, backend, at_once) for number in range(agents)]
         self.controllers: list[subprocess.Popen] = []
 
@@ -80,17 +81,16 @@ class Ground:
 
     def switch(self, mode: str = "", skew_s: Mapping[int, float] | None = None) -> None:
         """Switch an injected fault on, or everything off, and wait until every agent has seen it."""
-        self.mode, self.skew_s = mode, dict(skew_s or {})
-        self._tell_agents()
-        time.sleep(0.3)
+        self._tell_agents(mode, skew_s or {})
+        time.sleep(0.3 + self.lag.worst_s)
 
     def start_controller(self, skew_s: float = 0.0) -> subprocess.Popen:
         """Start a controller and wait until it takes turns, or has ended."""
-        log = self._folder / f"controller-{len(self.controllers)}.log"
-        command = [sys.executable, str(PARTS / "controller.py"), str(self.home)]
-        with log.open("wb") as stderr:
+        number = len(self.controllers)
+        command = [sys.executable, str(PARTS / "controller.py"), str(self.home), "--lease", str(LEASE_S)]
+        with (self._folder / f"controller-{number}.log").open("wb") as stderr:
             process = subprocess.Popen(
-                [*command, "--lease", str(LEASE_S), "--skew", str(skew_s)],
+                [*command, "--skew", str(skew_s), "--units", str(self._units_file(number))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -104,6 +104,14 @@ class Ground:
         """Return what a controller complained of."""
         return (self._folder / f"controller-{self.controllers.index(process)}.log").read_text(errors="replace")
 
+    def compared(self, name: str) -> int | None:
+        """Return how many units the newest controller compares, None until it has read all there was."""
+        try:
+            said = json.loads(self._units_file(len(self.controllers) - 1).read_text())
+        except (OSError, ValueError):
+            return None
+        return None if said["behind"] else said["units"].get(name)
+
     def kill_controllers(self) -> int:
         """Kill every controller with SIGKILL and return when."""
         for process in self.controllers:
@@ -115,19 +123,12 @@ class Ground:
                     pipe.close()
         return time.time_ns()
 
-    def limit_files(self, limit: int) -> None:
-        """Let no process of ours grow a file beyond `limit` bytes (−1: no limit), as on a full disk."""
-        pids = [agent.process.pid for agent in self.agents]
-        pids += [process.pid for process in self.controllers if process.poll() is None]
-        for pid in pids:
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-
     # --- policies ---
 
     def declare(self, name: str, text: str) -> None:
         """Write a policy, let it be seen, and approve its canary as a second person."""
         (self.home / "policies" / f"{name}.yaml").write_text(text)
-        self._until(lambda: self.policies().status(name, time.time_ns()).pending_gate == "canary", 20, f"{name} waits")
+        self.until(lambda: self.policies().status(name, time.time_ns()).pending_gate == "canary", f"{name} waits")
         self.policies().approve(name, "second-person", "fault injection", time.time_ns(), "canary")
 
     def policies(self) -> PolicySet:
@@ -139,16 +140,6 @@ class Ground:
         policies = PolicySet(self.home)
         policies.journal.catch_up()
         return policies.journal.state(name).state
-
-    def wait_for(self, name: str, states: set[State], limit_s: float) -> bool:
-        """Wait until a policy is in one of the states; False when it did not come to that in time."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            self.check_agents()
-            if self.state(name) in states:
-                return True
-            time.sleep(LOOK_S)
-        return False
 
     def end(self, name: str) -> None:
         """Take a policy out of the way, whatever became of it."""
@@ -166,18 +157,20 @@ class Ground:
     # --- what happened ---
 
     def runs(self) -> list[Run]:
-        """Return every run read so far, the latest ones included."""
-        for batch in self._tail.read(time.time_ns()):
-            for run in executions_of(batch):
-                if run.finished:
-                    arms = {policy: arm.arm for policy, arm in run.arms.items()}
-                    start_ns = run.command.start_ns - self._skew_ns(run.location)
-                    self._runs.append(Run(start_ns, run.conversation_id, arms))
-        return self._runs
+        """Return every command that has ended."""
+        every = [one for agent in self.agents for one in list(agent.outcomes)]
+        return [Run(int(one["started"] * 1e9), one["conversation"], tuple(one["treated_by"])) for one in every]
 
     def treated(self, name: str, since_ns: int = 0) -> list[Run]:
-        """Return the runs that a policy treated."""
-        return [run for run in self.runs() if run.arms.get(name) == "treatment" and run.start_ns >= since_ns]
+        """Return the commands that a policy treated."""
+        return [run for run in self.runs() if name in run.treated_by and run.start_ns >= since_ns]
+
+    def told(self) -> set[str]:
+        """Return the conversations that telemetry knows of."""
+        tail, found = OtlpTail(self.home / "telemetry", grace_s=0.0), set[str]()
+        for batch in tail.read(time.time_ns()):
+            found.update(run.conversation_id for run in executions_of(batch) if run.finished)
+        return found
 
     def outcomes(self, since_ns: int = 0, until_ns: int | None = None) -> list[dict]:
         """Return the commands that ended in a stretch of time, as the agents' users saw them."""
@@ -185,10 +178,19 @@ class Ground:
         every = [one for agent in self.agents for one in list(agent.outcomes)]
         return [one for one in every if since_ns <= one["at"] <= until_ns]
 
-    def wait_for_traffic(self, commands: int, limit_s: float) -> None:
+    def wait_for_traffic(self, commands: int) -> None:
         """Wait until so many commands more have ended."""
         before = len(self.outcomes())
-        self._until(lambda: len(self.outcomes()) >= before + commands, limit_s, f"{commands} commands")
+        self.until(lambda: len(self.outcomes()) >= before + commands, f"{commands} commands")
+
+    def until(self, done: Callable[[], object], what: str, limit_s: float = PATIENCE_S) -> None:
+        """Wait for a condition; says what did not come about."""
+        deadline = time.monotonic() + limit_s
+        while not done():
+            self.check_agents()
+            if time.monotonic() > deadline:
+                raise PerfoptError(f"not in {limit_s:g} s: {what}")
+            time.sleep(LOOK_S)
 
     def check_agents(self) -> None:
         """Raise when an agent process has ended: that is the harm there must never be."""
@@ -205,14 +207,14 @@ class Ground:
 
     def dropped(self) -> int:
         """Return how many spans agents say they could not keep, by their own metrics."""
-        return dropped_spans(self.home / "metrics")
+        return sum(last_dropped(file) for file in (self.home / "metrics").glob("*.jsonl"))
 
     def stop(self) -> None:
         """Let the agents end what they are at, then end; kill what does not."""
         for agent in self.agents:
             assert agent.process.stdin is not None
             agent.process.stdin.close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while any(agent.process.poll() is None for agent in self.agents) and time.monotonic() < deadline:
             time.sleep(LOOK_S)
         for agent in self.agents:
@@ -220,6 +222,7 @@ class Ground:
                 agent.process.kill()
                 agent.process.wait()
         self.kill_controllers()
+        self.lag.stop()
 
     # --- how ---
 
@@ -249,31 +252,20 @@ class Ground:
         threading.Thread(target=agent.follow, daemon=True).start()
         return agent
 
-    def _tell_agents(self) -> None:
-        said = {"mode": self.mode, "skew_s": {str(number): skew for number, skew in self.skew_s.items()}}
+    def _units_file(self, number: int) -> Path:
+        return self._folder / f"controller-{number}.json"
+
+    def _tell_agents(self, mode: str, skew_s: Mapping[int, float]) -> None:
+        said = {"mode": mode, "skew_s": {str(number): skew for number, skew in skew_s.items()}}
         new = self._control.with_suffix(".new")
         new.write_text(json.dumps(said))
         new.replace(self._control)
 
-    def _skew_ns(self, location: str) -> int:
-        found = _PID.search(location)
-        by_pid = {agent.process.pid: self.skew_s.get(agent.number, 0.0) for agent in self.agents}
-        return int(by_pid.get(int(found.group(1)), 0.0) * 1e9) if found else 0
 
-    def _until(self, done: Callable[[], bool], limit_s: float, what: str) -> None:
-        deadline = time.monotonic() + limit_s
-        while not done():
-            self.check_agents()
-            if time.monotonic() > deadline:
-                raise PerfoptError(f"not in {limit_s:g} s: {what}")
-            time.sleep(LOOK_S)
-
-
-def dropped_spans(folder: Path) -> int:
-    """Return the sum of `perfopt.spans.dropped` over all metric files of a home folder."""
-    total = 0
-    for file in folder.glob("*.jsonl"):
-        for line in file.read_text(errors="replace").splitlines():
-            for point in re.finditer(r'"perfopt\.spans\.dropped".*?"as(?:Int|Double)":\s*"?([\d.]+)', line):
-                total += int(float(point.group(1)))
-    return total
+def last_dropped(file: Path) -> int:
+    """Return the last count of `perfopt.spans.dropped` in a file of cumulative metrics."""
+    for line in reversed(file.read_text(errors="replace").splitlines()):
+        points = re.findall(r'"perfopt\.spans\.dropped".*?"as(?:Int|Double)":\s*"?([\d.]+)', line)
+        if points:
+            return sum(int(float(point)) for point in points)
+    return 0

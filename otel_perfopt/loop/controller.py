@@ -93,6 +93,7 @@ class Controller:
         snapshot = self._publish(problems)
         self._after(now_ns, problems)
         problems += [str(problem) for problem in self.policies.problems]
+        problems += [self.observatory.problem] if self.observatory.problem else []
         told = tuple(dict.fromkeys(problems))
         return Turn(now_ns, runs, standings, tuple(transitions), snapshot, told, behind=self.observatory.behind)
 

@@ -15,6 +15,7 @@ from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import decisions_in_force
 from otel_perfopt.decide.state import EXPOSED, PolicyState, State
+from otel_perfopt.errors import InvalidFileError
 from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.run_facts import evaluations_of, stated
@@ -64,6 +65,7 @@ class Observatory:
     """Follows the telemetry of a home folder; nothing here changes where a policy stands.
 
     With `resume` it goes on where the last `save` stood; listeners are told of the runs after that only.
+    `problem` says what is wrong with the folder's prices: until they can be read, nothing has a price.
     """
 
     def __init__(self, home: Path, prices: PriceTable | None = None, *, resume: bool = False) -> None:
@@ -72,7 +74,11 @@ class Observatory:
         self._shadow = ShadowWatch()
         self._history = HourlyHistory()
         self._compared: dict[str, _Compared] = {}
-        self._prices = prices or prices_of(home)
+        self._home = home
+        self._prices = prices or PriceTable({}, "")
+        self.problem = ""
+        self._wants_prices = prices is None
+        self._read_prices()
         # Told of each finished run; they must not raise.
         self.run_listeners: list[Callable[[Execution], None]] = []
         self._checkpoint = Checkpoint(home)
@@ -110,6 +116,7 @@ class Observatory:
     def look(self, now_ns: int, enough: Callable[[], bool] = lambda: False) -> int:
         """Read what is new, or a part of it when `enough` says so; return how many runs are complete since the last look."""
         runs = 0
+        self._read_prices()
         for batch in self._tail.read(now_ns, enough):
             for execution in executions_of(batch):
                 if not execution.finished:
@@ -125,6 +132,15 @@ class Observatory:
             conversation = stated([span], c.GEN_AI_CONVERSATION_ID) or span.trace_id
             self._units.judge(conversation, evaluations_of([span]))
         return runs
+
+    def _read_prices(self) -> None:
+        """Read the folder's prices, again and again while they cannot be read: no cost is better than a wrong one."""
+        if not self._wants_prices:
+            return
+        try:
+            self._prices, self.problem, self._wants_prices = prices_of(self._home), "", False
+        except (InvalidFileError, OSError, ValueError) as error:
+            self.problem = f"{error}; until then nothing has a cost"
 
     def standing(self, status: PolicyStatus, policies: PolicySet, now_ns: int) -> Standing:
         """Return how one policy compares in its present run of exposure."""
