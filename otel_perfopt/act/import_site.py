@@ -38,7 +38,7 @@ def importing_frame(depth: int = 1) -> FrameType | None:
         if not (file == __file__ or any(word in file for word in _IMPORT_SYSTEM)):
             break
         frame = frame.f_back
-    return frame if frame is not None and _op(frame.f_code, frame.f_lasti) == _IMPORT_NAME else None
+    return frame if frame is not None and frame.f_code.co_code[_instruction(frame)] == _IMPORT_NAME else None
 
 
 def may_wait(frame: FrameType, module: str) -> bool:
@@ -48,7 +48,7 @@ def may_wait(frame: FrameType, module: str) -> bool:
     not something inside it, and some function or class of that file uses the name. An import whose name
     nobody uses is there for what it does; one inside `try` is there to see it fail.
     """
-    code, at = frame.f_code, frame.f_lasti
+    code, at = frame.f_code, _instruction(frame)
     if code.co_name != "<module>" or _in_block(code, at):
         return False
     taken, bound = _names_after(code, at)
@@ -56,8 +56,12 @@ def may_wait(frame: FrameType, module: str) -> bool:
     return meant and bool(bound) and _used_inside(code, frozenset(bound), _NESTED)
 
 
-def _op(code: CodeType, at: int) -> int:
-    return code.co_code[at] if 0 <= at < len(code.co_code) else -1
+def _instruction(frame: FrameType) -> int:
+    """Return where the instruction under way is; 3.10 points at the first part of its argument."""
+    raw, at = frame.f_code.co_code, max(0, frame.f_lasti)
+    while raw[at] == _EXTENDED_ARG and at + 2 < len(raw):
+        at += 2
+    return at
 
 
 def _argument(code: CodeType, at: int) -> int:
