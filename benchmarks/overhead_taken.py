@@ -78,7 +78,7 @@ def imports() -> Callable[[int], None]:
     return loop
 
 
-def paired(  # noqa: PLR0917 - what is called, how often, and around it
+def paired(
     loop: Callable[[int], None],
     count: int,
     on: Callable[[], object],

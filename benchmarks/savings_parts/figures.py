@@ -37,6 +37,7 @@ class Figures:
     conversations: dict[str, dict[str, Conversation]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(Conversation))
     )
+    failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     right: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
     bounds: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -47,6 +48,7 @@ class Figures:
             outcome = json.loads(line)
             found[outcome["conversation"]].seconds += outcome["seconds"]
             self.right[variant].append(outcome["ok"])
+            self.failed[variant] += outcome["failed"]
         for run in RecordedExecutions(open_recorded([home / "telemetry"])).executions():
             of, used = found[run.conversation_id], run.tokens
             of.tool_seconds += sum(step.duration_s for step in run.of_kind(StepKind.TOOL))
@@ -92,13 +94,16 @@ def print_table(figures: Figures, variants: Sequence[str]) -> None:
         f"{len(figures.conversations['baseline'])} conversations; median change beside the baseline's same conversation"
     )
     heads = "".join(f"{name:>24}" for name in MEASURES)
-    print(f"{'variant':22}{heads}{'right':>10}{'predicted':>11}")
+    print(f"{'variant':22}{heads}{'right':>10}{'failed':>8}{'an hour':>9}{'predicted':>11}")
     for variant in variants:
         cells = "".join(f"{_shown(figures.change(variant, measure)):>24}" for measure in MEASURES.values())
         right = figures.right[variant]
         told = figures.bounds.get(variant)
         predicted = f"{-np.mean([share for share, _ in told]):.1%}" if told else "–"
-        print(f"{variant:22}{cells}{sum(right):>5}/{len(right):<4}{predicted:>11}")
+        hours = sum(of.seconds for of in figures.conversations[variant].values()) / 3600
+        done = f"{sum(right) / hours:.0f}" if hours else "–"
+        counts = f"{sum(right):>5}/{len(right):<4}{figures.failed[variant]:>8}{done:>9}"
+        print(f"{variant:22}{cells}{counts}{predicted:>11}")
 
 
 def _shown(change: tuple[float, float, float] | None) -> str:

@@ -31,7 +31,7 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "prompt_cache": {},
     "response_cache": {"any_temperature": True, "tool_calls": True},
     "adaptive_concurrency": {"initial": 16, "max_concurrency": 64},
-    "retry_hedge": {"hedge_after_s": 2.0},
+    "retry_hedge": {"hedge_after_s": 2.0, "retries": 3, "budget": 0.5, "backoff_s": 0.05, "on_overload": True},
 }
 
 
@@ -67,7 +67,13 @@ VARIANTS = (
 
 
 def run_block(
-    stack: ExitStack, folder: Path, variants: Sequence[Variant], first: int, conversations: int, block: int
+    stack: ExitStack,
+    folder: Path,
+    variants: Sequence[Variant],
+    first: int,
+    conversations: int,
+    block: int,
+    error_rate: float = 0.0,
 ) -> dict[str, Path]:
     """Run the same conversations under every variant at once; each has a home and back ends of its own."""
     homes: dict[str, Path] = {}
@@ -78,7 +84,8 @@ def run_block(
         home.mkdir()
         snapshot = Snapshot(1, time.time_ns(), 3600.0, decisions=variant.decisions)
         (home / "snapshot.json").write_text(snapshot.to_json())
-        backend = stack.enter_context(running_backends(folder / f"backends-{block}-{variant.name}", back_office=False))
+        place = folder / f"backends-{block}-{variant.name}"
+        backend = stack.enter_context(running_backends(place, back_office=False, error_rate=error_rate))
         processes.append(_agent(home, backend, first, conversations))
     for process in processes:
         if process.wait() not in (0, 1):

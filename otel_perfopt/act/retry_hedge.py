@@ -18,7 +18,7 @@ from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.latency_memory import LatencyMemory
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
-from otel_perfopt.act.overload import is_overload, is_transient
+from otel_perfopt.act.overload import is_overload, is_transient, pause_s
 from otel_perfopt.act.parameters.retry_hedge import RetryHedgeParameters
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.signal.calls import InferenceCall
@@ -39,8 +39,8 @@ class _Kind:
 class RetryHedge:
     """Makes a slow call's twin, and a failed call again, within a budget of extra calls.
 
-    Only requests that the provider keeps nothing of. An overloaded provider gets no twins and no tries for
-    overload beyond the client's own: extra calls would feed what they flee. Streams pass: their first piece
+    Only requests that the provider keeps nothing of. An overloaded provider gets no tries beyond the
+    client's own unless the policy says so: extra calls would feed what they flee. Streams pass: their first piece
     may come at once and the last never. What comes second is closed unread.
     """
 
@@ -69,10 +69,10 @@ class RetryHedge:
             try:
                 result = self._hedged(use, call, proceed)
             except Exception as error:
-                if number == parameters.retries or not _worth_a_try(error) or not kind.budget.spend():
+                if number == parameters.retries or not _worth_a_try(parameters, error) or not kind.budget.spend():
                     raise
                 count(call.run, use.policy, conventions.POLICY_RETRIES)
-                self._sleep(self._backoff_s(parameters, number))
+                self._sleep(self._backoff_s(parameters, number, error))
             else:
                 kind.latency.observe((self._clock.monotonic_ns() - began_ns) / 1e9)
                 return result
@@ -89,10 +89,10 @@ class RetryHedge:
             try:
                 result = await self._hedged_async(use, call, proceed)
             except Exception as error:
-                if number == parameters.retries or not _worth_a_try(error) or not kind.budget.spend():
+                if number == parameters.retries or not _worth_a_try(parameters, error) or not kind.budget.spend():
                     raise
                 count(call.run, use.policy, conventions.POLICY_RETRIES)
-                await asyncio.sleep(self._backoff_s(parameters, number))
+                await asyncio.sleep(self._backoff_s(parameters, number, error))
             else:
                 kind.latency.observe((self._clock.monotonic_ns() - began_ns) / 1e9)
                 return result
@@ -137,9 +137,9 @@ class RetryHedge:
         usual_s = self._kind(use, call).latency.quantile(parameters.hedge_quantile)
         return parameters.hedge_after_s if usual_s is None else usual_s
 
-    def _backoff_s(self, parameters: RetryHedgeParameters, number: int) -> float:
+    def _backoff_s(self, parameters: RetryHedgeParameters, number: int, error: Exception) -> float:
         # Full jitter: those that failed together must not come back together.
-        return min(_LONGEST_BACKOFF_S, parameters.backoff_s * 2.0**number) * self._chance()
+        return pause_s(error) + min(_LONGEST_BACKOFF_S, parameters.backoff_s * 2.0**number) * self._chance()
 
     def _kind(self, use: Use, call: InferenceCall) -> _Kind:
         key = use.policy, use.rule.decision.digest, call.api, str(call.kwargs.get("model", call.model))
@@ -159,8 +159,8 @@ def _may_repeat(call: InferenceCall) -> bool:
     return not (call.stream or kept or asked.get("store") or asked.get("background"))
 
 
-def _worth_a_try(error: Exception) -> bool:
-    return is_transient(error) and not is_overload(error)
+def _worth_a_try(parameters: RetryHedgeParameters, error: Exception) -> bool:
+    return is_transient(error) and (parameters.on_overload or not is_overload(error))
 
 
 def _in_thread(proceed: Proceed, call: InferenceCall) -> Future[Any]:

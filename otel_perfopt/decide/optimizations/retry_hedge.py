@@ -16,8 +16,8 @@ class RetryHedgeParameters(OptimizationParameters):
     """When a call is made a second time.
 
     A call slower than the quantile `hedge_quantile` of earlier ones (`hedge_after_s` until they are known) gets
-    a twin; one that failed in passing is made again at most `retries` times, `backoff_s` apart and more. Together
-    that is at most the share `budget` of all calls.
+    a twin; one that failed in passing is made again at most `retries` times, `backoff_s` apart and more, refusals
+    for overload only with `on_overload`. Together that is at most the share `budget` of all calls.
     """
 
     hedge_after_s: Duration = Field(default=10.0, alias="hedgeAfter")
@@ -25,6 +25,7 @@ class RetryHedgeParameters(OptimizationParameters):
     budget: Percent = 0.05
     retries: int = Field(default=0, ge=0, le=5)
     backoff_s: Duration = Field(default=0.5, alias="backoff")
+    on_overload: bool = False
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
