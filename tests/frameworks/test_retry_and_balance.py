@@ -39,11 +39,11 @@ def run_of(spans, number=-1):
 
 def test_a_slow_call_gets_a_twin_and_the_first_reply_counts(provider, gpt, governed, spans):
     """One reply, one span, and the run says that there was a twin."""
-    governed(decision("retry_hedge", {"hedge_after_s": 0.15, "budget": 0.5}))
+    governed(decision("retry_hedge", {"hedge_after_s": 0.8, "budget": 0.5}))
     for _ in range(2):  # what is earned before
         provider.play(json_answer(completion()))
         ask(gpt)
-    provider.play(slow("slow", 1.5), json_answer(completion("fast")))
+    provider.play(slow("slow", 3.0), json_answer(completion("fast")))
     assert ask(gpt) == "fast"
     assert len(provider.requests) == 4
     assert run_of(spans)["perfopt.policy.retry-hedge.hedges"] == 1
@@ -52,9 +52,9 @@ def test_a_slow_call_gets_a_twin_and_the_first_reply_counts(provider, gpt, gover
 
 async def test_coroutines_get_twins_and_losers_are_cancelled(provider, governed):
     """The same for asynchronous calls."""
-    governed(decision("retry_hedge", {"hedge_after_s": 0.15, "budget": 0.5}))
+    governed(decision("retry_hedge", {"hedge_after_s": 0.8, "budget": 0.5}))
     async with openai.AsyncOpenAI(base_url=provider.url, api_key="none", max_retries=0) as client:
-        provider.play(json_answer(completion()), json_answer(completion()), slow("slow", 1.5))
+        provider.play(json_answer(completion()), json_answer(completion()), slow("slow", 3.0))
         provider.play(json_answer(completion("fast")))
         said = []
         for _ in range(3):
