@@ -17,7 +17,7 @@ from otel_perfopt.act.enrolment import SHADOW, Use
 from otel_perfopt.act.parameters.tool_cache import ToolCacheParameters
 from otel_perfopt.act.parameters.warm_up import WarmCall, WarmUpParameters
 from otel_perfopt.act.private_copy import Kept
-from otel_perfopt.act.selection import Rule, ToolKey
+from otel_perfopt.act.selection import Plan, Rule, ToolKey
 from otel_perfopt.act.snapshot_source import InForce
 from otel_perfopt.act.tool_cache import NAME as TOOL_CACHE
 from otel_perfopt.act.tool_cache import ToolCache
@@ -53,9 +53,12 @@ class WarmUp:
 
     name = NAME
 
-    def __init__(self, cache: ToolCache, in_force: Callable[[], InForce], spans: CallSpans) -> None:
+    def __init__(
+        self, cache: ToolCache, in_force: Callable[[], InForce], adopt: Callable[[Plan], None], spans: CallSpans
+    ) -> None:
         self._cache = cache
         self._in_force = in_force
+        self._adopt = adopt
         self._spans = spans
         self._work: _Work | None = None
         self._done: list[_Work] = []
@@ -68,7 +71,12 @@ class WarmUp:
         if self._work is not None:
             return
         self._work = _Work(
-            use, parameters, cache=self._cache, in_force=self._in_force, spans=self._spans, counts=self.counts
+            use,
+            parameters,
+            cache=self._cache,
+            in_force=self._in_force_here,
+            spans=self._spans,
+            counts=self.counts,
         )
         if use.shadow:
             self.counts["foreseen"] += len(parameters.loaders) + len(parameters.calls)
@@ -84,6 +92,12 @@ class WarmUp:
 
     def tick(self, quiet_s: float) -> None:
         """Nothing to do: the thread goes on by itself."""
+
+    def _in_force_here(self) -> InForce:
+        """Return what is in force, adopted: what was kept under another plan is not used under this one."""
+        in_force = self._in_force()
+        self._adopt(in_force.plan)
+        return in_force
 
     def facts(self) -> Mapping[str, int]:
         """Return how many loaders and calls were made or failed, and how many results were used or wasted."""
