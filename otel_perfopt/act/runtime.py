@@ -74,7 +74,7 @@ class Runtime:
         self._process_unit = process_unit()
         self._plan = NO_PLAN
         self._adopting = threading.Lock()
-        self.process = process_runtime(source, self._cache, clock, spans)
+        self.process = process_runtime(source, self._cache, clock, spans, self._adopt)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=partial(_after_fork, weakref.ref(self)))
 
@@ -146,6 +146,7 @@ class Runtime:
         self.process.close()
         self._parallel.close()
         self._preload.close()
+        self._cache.shared.close()
         self.inference.close()
 
     def after_fork(self) -> None:
@@ -168,9 +169,11 @@ class Runtime:
         for middleware, use in route.uses:
             proceed = partial(self._link, middleware, use, proceed)
         try:
+            self._tell_write(route)
             result = proceed(call)
         finally:
             self._end(route)
+            self._tell_write(route)
         self._passed(route, call, result)
         return result
 
@@ -180,9 +183,11 @@ class Runtime:
         for middleware, use in route.uses:
             proceed = partial(self._link_async, middleware, use, proceed)
         try:
+            await self._tell_write_async(route)
             result = await proceed(call)
         finally:
             self._end(route)
+            await self._tell_write_async(route)
         self._passed(route, call, result)
         return result
 
@@ -350,6 +355,25 @@ class Runtime:
 
     def _use(self, enrolling: Callable[[RunContext, Rule, str], Enrolment], rule: Rule, run: RunContext) -> Use | None:
         return use_of(enrolling(run, rule, self._process_unit), rule)
+
+    def _tell_write(self, route: _Route) -> None:
+        """Tell processes that share results that a call which may write begins, or has ended; never raises."""
+        plan = route.plan or self._plan
+        if route.ticket is None or not self._cache.shared.shares(plan):
+            return
+        try:
+            self._cache.shared.wrote(plan, route.ticket.key)
+        except Exception as error:
+            self.faults.note(tool_cache.NAME, error, None)
+
+    async def _tell_write_async(self, route: _Route) -> None:
+        plan = route.plan or self._plan
+        if route.ticket is None or not self._cache.shared.shares(plan):
+            return
+        try:
+            await self._cache.shared.wrote_async(plan, route.ticket.key)
+        except Exception as error:
+            self.faults.note(tool_cache.NAME, error, None)
 
     def _end(self, route: _Route) -> None:
         if route.ticket is not None:

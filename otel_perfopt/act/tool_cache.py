@@ -19,6 +19,8 @@ from otel_perfopt.act.private_copy import keep
 from otel_perfopt.act.result_store import Entry, ResultStore
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Plan, Rule
+from otel_perfopt.act.shared_cache import SharedCache
+from otel_perfopt.act.shared_results import Look
 from otel_perfopt.act.single_flight import FlightBoard
 from otel_perfopt.act.tenancy import tenant_of
 from otel_perfopt.act.write_journal import WriteJournal
@@ -38,8 +40,9 @@ class ToolCache:
     given out is a private copy. In shadow the call is always made and compared with what the cache
     would have said.
 
-    Two things it cannot see: writes that go around the agent's tools, and writes of other processes.
-    For those the time to live is the bound, and shadow's count of false hits is the measure.
+    Two things it cannot see: writes that go around the agent's tools, and writes of other processes
+    that do not share its store. For those the time to live is the bound, and shadow's count of false
+    hits is the measure.
     """
 
     name = NAME
@@ -51,6 +54,7 @@ class ToolCache:
         self._spans = spans
         self._stores: dict[_StoreKey, ResultStore] = {}
         self._flights = FlightBoard()
+        self.shared = SharedCache(clock)
         self._lock = threading.Lock()
 
     def around(self, use: Use, call: ToolCall, proceed: Proceed) -> Any:
@@ -60,11 +64,13 @@ class ToolCache:
             return proceed(call)
         if use.shadow:
             return self._shadow(use, call, key, proceed)
-        entry = self._fresh(use, key, call)
+        moment, looked = self._journal.now(), self.shared.look(use, call, self._limit_s(use, call))
+        entry = self._known(use, key, call, looked, moment)
         if entry is None:
             flight = self._flights.join(key)
             if flight is None:
-                return self._lead(use, call, key, proceed)
+                return self._lead(use, call, key, proceed, looked)
+            self.shared.keep(use, looked, None)
             entry = self._usable(use, call, flight.wait(self._limit_s(use, call)))
         return proceed(call) if entry is None else self._hit(use, call, entry)
 
@@ -75,11 +81,13 @@ class ToolCache:
             return await proceed(call)
         if use.shadow:
             return await self._shadow_async(use, call, key, proceed)
-        entry = self._fresh(use, key, call)
+        moment, looked = self._journal.now(), await self.shared.look_async(use, call, self._limit_s(use, call))
+        entry = self._known(use, key, call, looked, moment)
         if entry is None:
             flight = self._flights.join_async(key)
             if flight is None:
-                return await self._lead_async(use, call, key, proceed)
+                return await self._lead_async(use, call, key, proceed, looked)
+            self.shared.keep(use, looked, None)
             entry = self._usable(use, call, await flight.wait(self._limit_s(use, call)))
         return await proceed(call) if entry is None else self._hit(use, call, entry)
 
@@ -114,6 +122,7 @@ class ToolCache:
 
     def adopt(self, plan: Plan) -> None:
         """Forget the results of decisions that are no longer in force."""
+        self.shared.adopt(plan)
         alive = {_store_key(rule) for rule in plan.rules}
         with self._lock:
             for key in [key for key in self._stores if key not in alive]:
@@ -124,6 +133,7 @@ class ToolCache:
         self._lock = threading.Lock()
         self._stores = {}
         self._flights.after_fork()
+        self.shared.after_fork()
 
     def _fresh(self, use: Use, key: Hashable, call: ToolCall) -> Entry | None:
         store = self._store(use.rule)
@@ -140,8 +150,10 @@ class ToolCache:
         rule, read = use.rule, scope_of(call)
         return self._journal.quiet_since(moment, lambda write: rule.touches(write.key, write.scope, call.tool, read))
 
-    def _hit(self, use: Use, call: ToolCall, entry: Entry) -> Any:
+    def _hit(self, use: Use, call: ToolCall, entry: Entry, *, shared: bool = False) -> Any:
         result = entry.kept.give()
+        if shared and call.run is not None:
+            count(call.run, use.policy, conventions.POLICY_STORE_HITS)
         call.span_attributes[conventions.CACHE_HIT] = True
         self._spans.record_hit(call, result)
         assert call.run is not None
@@ -149,27 +161,53 @@ class ToolCache:
         count(call.run, use.policy, conventions.POLICY_SAVED_NS, entry.duration_ns)
         return result
 
-    def _lead(self, use: Use, call: ToolCall, key: Hashable, proceed: Proceed) -> Any:
+    def _lead(self, use: Use, call: ToolCall, key: Hashable, proceed: Proceed, looked: Look | None) -> Any:
         entry = None
         try:
-            noted = self._note(use, call)
+            noted, moment = self._note(use, call), self._journal.now()
+            if looked is not None and not looked.leads:
+                # Another process is at it.
+                looked = self.shared.wait(use, call, self._limit_s(use, call))
+                entry = self._usable(use, call, self.shared.entry(looked, moment))
+                if entry is not None:
+                    return self._hit(use, call, entry, shared=True)
+                noted = self._note(use, call)
             result = proceed(call)
             self._missed(use, call)
             entry = noted(result, key)
         finally:
             self._flights.land(key, entry)
+            self.shared.keep(use, looked, entry)
         return result
 
-    async def _lead_async(self, use: Use, call: ToolCall, key: Hashable, proceed: ProceedAsync) -> Any:
+    async def _lead_async(
+        self, use: Use, call: ToolCall, key: Hashable, proceed: ProceedAsync, looked: Look | None
+    ) -> Any:
         entry = None
         try:
-            noted = self._note(use, call)
+            noted, moment = self._note(use, call), self._journal.now()
+            if looked is not None and not looked.leads:
+                looked = await self.shared.wait_async(use, call, self._limit_s(use, call))
+                entry = self._usable(use, call, self.shared.entry(looked, moment))
+                if entry is not None:
+                    return self._hit(use, call, entry, shared=True)
+                noted = self._note(use, call)
             result = await proceed(call)
             self._missed(use, call)
             entry = noted(result, key)
         finally:
             self._flights.land(key, entry)
+            self.shared.keep(use, looked, entry)
         return result
+
+    def _known(self, use: Use, key: Hashable, call: ToolCall, looked: Look | None, moment: int) -> Entry | None:
+        """Return a result that may be given out; where processes share results, theirs counts and not this one's."""
+        if looked is None:
+            return self._fresh(use, key, call)
+        entry = self._usable(use, call, self.shared.entry(looked, moment))
+        if entry is not None and call.run is not None:
+            count(call.run, use.policy, conventions.POLICY_STORE_HITS)
+        return entry
 
     def _note(self, use: Use, call: ToolCall) -> Callable[[Any, Hashable], Entry | None]:
         """Note when the call begins; what is returned keeps its result."""
