@@ -50,6 +50,8 @@ class SegmentTimes:
 class EarlyBatch:
     """Opens one segment at a time; starts at most `max_concurrency` calls that nobody has claimed yet."""
 
+    asked: tuple[str, ...] = ()  # the ids of the requests taken in so far, where the reply still streams
+
     def __init__(
         self,
         use: Use,
@@ -85,6 +87,19 @@ class EarlyBatch:
             self._barrier = segment.barrier
             self._waiting = deque(self._choose(segment))
             self.times = SegmentTimes()
+            return self._fill()
+
+    def grow(self, segments: Sequence[Segment]) -> int:
+        """Take in what a streaming reply asks for further on, in segments; return how many calls that let start."""
+        with self._lock:
+            first, *rest = segments
+            if self._segments or self._barrier:
+                last = self._segments.pop()
+                self._segments.append(Segment((*last.candidates, *first.candidates), first.barrier))
+            else:
+                self._waiting.extend(self._choose(Segment(first.candidates)))
+                self._barrier = first.barrier
+            self._segments.extend(rest)
             return self._fill()
 
     def passed(self, tool: str) -> int:

@@ -61,36 +61,78 @@ class ParallelTools:
         self._generation = object()
 
     def segments(
-        self, plan: Plan, run: RunContext, requests: Sequence[ToolRequest], functions: Mapping[str, ToolCall]
+        self,
+        plan: Plan,
+        run: RunContext,
+        requests: Sequence[ToolRequest],
+        functions: Mapping[str, ToolCall],
+        *,
+        streaming: bool = False,
     ) -> tuple[Rule, list[Segment]] | None:
         """Return the rule that a reply falls under and the requests as it sees them.
 
-        None when no rule finds two read-only calls with no other kind between them.
+        None when no rule finds two read-only calls with no other kind between them; one is enough while
+        the reply still streams, since more is to come.
         """
         asked = requests[:MAX_REQUESTS]
-        if len(asked) < 2:
+        if len(asked) < 2 and not streaming:
             return None
         for rule in plan.rules:
             if rule.decision.optimization != NAME:
                 continue
             segments = self._segments_of(plan, rule, run, asked, functions)
-            if any(len(segment.candidates) > 1 for segment in segments):
+            if any(len(segment.candidates) >= _least(streaming=streaming) for segment in segments):
                 return rule, segments
         return None
 
-    def begin(self, use: Use, run: RunContext, segments: Sequence[Segment], skipper: Callable[[], Skip]) -> None:
-        """Start the first calls of a reply; `skipper` gives, for one segment, what need not be made at all."""
+    def begin(
+        self,
+        use: Use,
+        run: RunContext,
+        segments: Sequence[Segment],
+        skipper: Callable[[], Skip],
+        *,
+        asked: tuple[str, ...] = (),
+    ) -> None:
+        """Start the first calls of a reply; `skipper` gives, for one segment, what need not be made at all.
+
+        `asked` are the ids of the requests where the reply still streams: `grow` takes in the others.
+        """
         self.finish(run)
         batch = EarlyBatch(
             use,
             segments,
             _parameters(use.rule).max_concurrency,
-            choose=lambda segment: _worth(segment, self._record, skipper()),
+            choose=lambda segment: _worth(segment, self._record, skipper(), _least(streaming=bool(asked))),
             start=partial(self._start, self._generation),
             on_wasted=self._record.wasted,
         )
+        batch.asked = asked
         run.slots[_SLOT] = (self._generation, batch)
         self._count_started(run, use, batch.open_segment())
+
+    def grow(
+        self, plan: Plan, run: RunContext, requests: Sequence[ToolRequest], functions: Mapping[str, ToolCall]
+    ) -> bool:
+        """Take in the further requests of a streaming reply that was begun; False where these are of another reply."""
+        batch = self.batch_of(run)
+        if batch is None or not batch.asked:
+            return False
+        ids = tuple(request.call_id for request in requests[:MAX_REQUESTS])
+        if ids[: len(batch.asked)] != batch.asked:
+            return False
+        more = requests[len(batch.asked) : MAX_REQUESTS]
+        batch.asked = ids
+        if more:
+            segments = self._segments_of(plan, batch.use.rule, run, more, functions)
+            self._count_started(run, batch.use, batch.grow(segments))
+        return True
+
+    def whole(self, run: RunContext) -> None:
+        """The reply has arrived to its end: what comes next is another one, whatever ids it uses."""
+        batch = self.batch_of(run)
+        if batch is not None:
+            batch.asked = ()
 
     def finish(self, run: RunContext) -> None:
         """A new reply has arrived: what was not claimed of the last one never will be."""
@@ -249,10 +291,14 @@ def _parameters(rule: Rule) -> ParallelToolsParameters:
     return parameters
 
 
-def _worth(segment: Segment, record: ToolRecord, skip: Skip) -> tuple[Candidate, ...]:
+def _least(*, streaming: bool) -> int:
+    # One call alone has nothing to run beside, but for the reply itself while it streams.
+    return 1 if streaming else 2
+
+
+def _worth(segment: Segment, record: ToolRecord, skip: Skip, least: int) -> tuple[Candidate, ...]:
     kept = tuple(item for item in segment.candidates if record.worth_starting(item.call.tool) and not skip(item.call))
-    # One call alone has nothing to run beside.
-    return kept if len(kept) > 1 else ()
+    return kept if len(kept) >= least else ()
 
 
 def _candidate(run: RunContext, request: ToolRequest, template: ToolCall) -> Candidate | None:

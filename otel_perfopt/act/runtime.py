@@ -117,9 +117,28 @@ class Runtime:
             if not in_force.plan.tool_rules and self._plan is in_force.plan:
                 return
             self._adopt(in_force.plan)
-            self._parallel.finish(run)
             if self._followed(in_force):
-                self._begin_early(in_force, run, requests, functions)
+                if self._grow_early(in_force, run, requests, functions):
+                    self._parallel.whole(run)
+                else:
+                    self._parallel.finish(run)
+                    self._begin_early(in_force, run, requests, functions)
+            else:
+                self._parallel.finish(run)
+        except Exception as error:
+            self.faults.note(parallel_tools.NAME, error, run)
+
+    def on_reply_part(
+        self, run: RunContext, requests: Sequence[ToolRequest], functions: Mapping[str, ToolCall]
+    ) -> None:
+        """A reply that still streams asks for `requests` so far: start early what may be started."""
+        try:
+            in_force = self._source.current()
+            if not in_force.plan.has(parallel_tools.NAME):
+                return
+            self._adopt(in_force.plan)
+            if self._followed(in_force) and not self._grow_early(in_force, run, requests, functions):
+                self._begin_early(in_force, run, requests, functions, streaming=True)
         except Exception as error:
             self.faults.note(parallel_tools.NAME, error, run)
 
@@ -276,8 +295,10 @@ class Runtime:
         run: RunContext,
         requests: Sequence[ToolRequest],
         functions: Mapping[str, ToolCall],
+        *,
+        streaming: bool = False,
     ) -> None:
-        found = self._parallel.segments(in_force.plan, run, requests, functions)
+        found = self._parallel.segments(in_force.plan, run, requests, functions, streaming=streaming)
         if found is None:
             return
         rule, segments = found
@@ -288,11 +309,25 @@ class Runtime:
         if use is None or not breaker.allow():
             return
         try:
-            self._parallel.begin(use, run, segments, partial(self._already_answered, in_force, run))
+            asked = tuple(request.call_id for request in requests) if streaming else ()
+            self._parallel.begin(use, run, segments, partial(self._already_answered, in_force, run), asked=asked)
         except Exception as error:
             self.faults.note(parallel_tools.NAME, error, run, use.policy)
         else:
             breaker.succeeded()
+
+    def _grow_early(
+        self,
+        in_force: InForce,
+        run: RunContext,
+        requests: Sequence[ToolRequest],
+        functions: Mapping[str, ToolCall],
+    ) -> bool:
+        """Go on with a reply of which part is known; False where nothing of it has been begun."""
+        batch = self._parallel.batch_of(run)
+        if batch is None or batch.use.policy in in_force.killed_policies:
+            return False
+        return self._parallel.grow(in_force.plan, run, requests, functions)
 
     def _already_answered(self, in_force: InForce, run: RunContext) -> Callable[[ToolCall], bool]:
         """Return what tells the calls of one segment that the cache will answer: kept ones and repetitions."""

@@ -25,7 +25,7 @@ from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.finisher import Describe
 from otel_perfopt.signal.emit.runs import after_fork as runs_after_fork
 from otel_perfopt.signal.emit.runs import current_run, forget_requests, remember_requests
-from otel_perfopt.signal.emit.tool_calls import reply_arrived
+from otel_perfopt.signal.emit.tool_calls import reply_arrived, reply_part_arrived
 from otel_perfopt.signal.emit.tracing import after_fork as tracing_after_fork
 from otel_perfopt.signal.emit.tracing import (
     attach,
@@ -149,6 +149,11 @@ class ModelCall:
     def made_by(self, span_id: str) -> None:
         """Know the span that another instrumentation makes for this call."""
         self._foreign_id = span_id
+
+    def hand_on_part(self, requests: Sequence[ToolRequest]) -> None:
+        """Tell which tool calls are complete while the reply that asks for them still streams."""
+        if not self._handed_on:
+            reply_part_arrived(self.run, requests)
 
     def hand_on(self, requests: Sequence[ToolRequest]) -> None:
         """Hand on the tool calls the reply asks for, as soon as they are complete. Once only."""

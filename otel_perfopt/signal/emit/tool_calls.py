@@ -123,13 +123,28 @@ def reply_arrived(run: RunContext, requests: Sequence[ToolRequest]) -> None:
     if interceptor is None or not requests:
         return
     try:
-        templates = {request.name: known_tool(request.name) for request in requests}
-        functions = {name: call for name, tool in templates.items() if tool and (call := tool.template())}
-        for call in functions.values():
-            call.run = run
-        interceptor.on_reply(run, requests, functions)
+        interceptor.on_reply(run, requests, _templates(run, requests))
     except Exception as error:
         fault("interceptor on_reply", error)
+
+
+def reply_part_arrived(run: RunContext, requests: Sequence[ToolRequest]) -> None:
+    """Tell the interceptor, where it wants to know, what a reply that still streams asks for so far; never raises."""
+    listen = getattr(_interceptor, "on_reply_part", None)
+    if listen is None or not requests:
+        return
+    try:
+        listen(run, requests, _templates(run, requests))
+    except Exception as error:
+        fault("interceptor on_reply_part", error)
+
+
+def _templates(run: RunContext, requests: Sequence[ToolRequest]) -> dict[str, ToolCall]:
+    tools = {request.name: known_tool(request.name) for request in requests}
+    functions = {name: call for name, tool in tools.items() if tool and (call := tool.template())}
+    for call in functions.values():
+        call.run = run
+    return functions
 
 
 def around_tool(tool: Tool, kind: Kind) -> Around:

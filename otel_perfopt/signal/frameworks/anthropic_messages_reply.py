@@ -33,7 +33,7 @@ def message_reply(message: Any) -> ModelReply | None:
 class MessageEvents:
     """A streamed message put together, event by event."""
 
-    __slots__ = ("_blocks", "_counts", "_first_ns", "_message", "_parts", "_stop", "_thinking")
+    __slots__ = ("_blocks", "_counts", "_first_ns", "_message", "_parts", "_stop", "_stopped", "_thinking")
 
     def __init__(self) -> None:
         self._message: Any = None
@@ -41,6 +41,7 @@ class MessageEvents:
         self._parts: dict[int, list[str]] = {}
         self._counts: dict[str, int] = {}
         self._stop: str | None = None
+        self._stopped = 0
         self._first_ns: int | None = None
         self._thinking = ThinkingPhases()
 
@@ -62,6 +63,8 @@ class MessageEvents:
             self._add_delta(event, now_ns)
         elif kind == "content_block_stop":
             self._thinking.over(now_ns)
+            block = self._blocks.get(event.index)
+            self._stopped += block is not None and block.type in CALLS
         elif kind == "message_delta":
             self._stop = event.delta.stop_reason or self._stop
             # Counts of this event are totals, and the last ones are right.
@@ -76,6 +79,10 @@ class MessageEvents:
             for position, block in sorted(self._blocks.items())
             if block.type in CALLS
         )
+
+    def ready(self) -> int:
+        """Return how many tool calls are complete: blocks come one after another."""
+        return self._stopped
 
     def reply(self) -> ModelReply | None:
         """Return what has arrived; None when nothing has."""

@@ -22,6 +22,10 @@ class StreamedReply(Protocol):
         """Return the tool calls asked for so far."""
         ...
 
+    def ready(self) -> int:
+        """Return how many of them, from the first on, are complete while the reply still streams."""
+        ...
+
     def reply(self) -> ModelReply | None:
         """Return what has arrived; None when nothing has."""
         ...
@@ -30,13 +34,14 @@ class StreamedReply(Protocol):
 class Feed:
     """A stream as it is read: every event is looked at, and a fault ends the looking, not the stream."""
 
-    __slots__ = ("_call", "_last_ns", "_name", "_stream")
+    __slots__ = ("_call", "_last_ns", "_name", "_ready", "_stream")
 
     def __init__(self, name: str, stream: StreamedReply, call: ModelCall) -> None:
         self._name = name
         self._call = call
         self._stream: StreamedReply | None = stream
         self._last_ns: int | None = None
+        self._ready = 0
 
     def take(self, event: object) -> None:
         """Look at one event; never raises."""
@@ -47,6 +52,9 @@ class Feed:
             self._last_ns = now = time.time_ns()
             if stream.add(event, now):
                 self._call.hand_on(stream.requests())
+            elif stream.ready() > self._ready:
+                self._ready = stream.ready()
+                self._call.hand_on_part(stream.requests()[: self._ready])
         except Exception as error:
             fault(f"{self._name} stream", error)
             self._stream = None

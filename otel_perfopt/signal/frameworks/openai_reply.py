@@ -77,6 +77,10 @@ class ChatStream:
             for _, call in sorted(self._calls.items())
         )
 
+    def ready(self) -> int:
+        """Return how many tool calls are complete: those before the one that is being written."""
+        return max(0, len(self._calls) - 1)
+
     def reply(self) -> ModelReply | None:
         """Return what has arrived; None when nothing has."""
         if self._latest is None:

@@ -73,6 +73,10 @@ class ResponseEvents:
         """Return the tool calls asked for so far."""
         return tuple(_request(item) for item in self._items if getter(item)("type") in CALLS)
 
+    def ready(self) -> int:
+        """Return how many tool calls are complete: all that have arrived."""
+        return sum(getter(item)("type") in CALLS for item in self._items)
+
     def reply(self) -> ModelReply | None:
         """Return what has arrived; None when nothing has."""
         reply = response_reply(self._latest)
