@@ -14,7 +14,6 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -89,18 +88,14 @@ def _places(page: Page) -> dict[str, str]:
     page.fill("#name", "maria")
     page.fill("#token", TOKEN)
     page.click("main button")
-    page.goto(f"{base}/findings?kind=hotspot")
-    hotspot = page.locator(".entries h2 a").first.get_attribute("href")
-    page.goto(f"{base}/findings?kind=change_point")
-    series = page.locator(".entries h2 a").first.get_attribute("href")
-    page.goto(f"{base}/runs?command=/policy")
-    run = page.locator("tbody tr a").first.get_attribute("href")
-    page.goto(f"{base}/proposals")
-    waiting = page.locator(".entries li", has_text="approval (").first.locator("h2 a").get_attribute("href")
-    found: dict[str, Any] = {
+    found = _first(page, f"{base}/findings?acting=yes", ".entries h2 a")
+    series = _first(page, f"{base}/findings?kind=change_point&where=everything", ".entries h2 a")
+    run = _first(page, f"{base}/runs?command=/policy", "tbody tr a")
+    waiting = _first(page, f"{base}/proposals", ".entries li:has-text('approval (') h2 a")
+    places = {
         "overview": "/",
         "findings": "/findings",
-        "finding": hotspot,
+        "finding": found,
         "series": series,
         "runs": "/runs",
         "run": run,
@@ -113,7 +108,14 @@ def _places(page: Page) -> dict[str, str]:
         "kill": "/kill",
         "login": "/login",
     }
-    return {name: f"{base}{place}" for name, place in found.items()}
+    return {name: f"{base}{place}" for name, place in places.items() if place}
+
+
+def _first(page: Page, place: str, selector: str) -> str | None:
+    """Return where the first such link of a page leads; None where there is none."""
+    page.goto(place)
+    links = page.locator(selector)
+    return links.first.get_attribute("href") if links.count() else None
 
 
 def _go(page: Page, place: str) -> None:
@@ -132,7 +134,9 @@ def _take(page: Page, path: Path) -> None:
     if overflow > 0:
         sys.stderr.write(f"{path.name} overflows by {overflow} px\n")
     height = min(2600, page.evaluate("document.documentElement.scrollHeight"))
-    page.screenshot(path=path, clip={"x": 0, "y": 0, "width": page.viewport_size["width"], "height": height}, full_page=True)
+    page.screenshot(
+        path=path, clip={"x": 0, "y": 0, "width": page.viewport_size["width"], "height": height}, full_page=True
+    )
     _shrink(path)
 
 

@@ -123,7 +123,9 @@ class Shop:
         self._talks += 1
         talk, at = f"conversation-{self._talks:05d}", self.now_ns
         arms = {one.policy: (one, self._arm(one, talk)) for one in decisions}
-        asked = [self.random.choices(list(COMMANDS), list(COMMANDS.values()))[0] for _ in range(self.random.randint(1, 3))]
+        asked = [
+            self.random.choices(list(COMMANDS), list(COMMANDS.values()))[0] for _ in range(self.random.randint(1, 3))
+        ]
         context = 1800
         for command in asked:
             at, context = self._run(talk, command, at, arms, load, context)
@@ -142,7 +144,11 @@ class Shop:
     def _run(
         self, talk: str, command: str, at: int, arms: dict[str, tuple[Decision, str | None]], load: float, context: int
     ) -> tuple[int, int]:
-        mine = {name: one for name, one in arms.items() if one[0].match.command in ((), (command,)) or command in one[0].match.command}
+        mine = {
+            name: one
+            for name, one in arms.items()
+            if one[0].match.command in ((), (command,)) or command in one[0].match.command
+        }
         does = {one.optimization for one, arm in mine.values() if arm == "treatment"}
         harmed = any(name == "generous-cache" and arm == "treatment" for name, (_, arm) in mine.items())
         trace = f"{self.random.getrandbits(128) | 1:032x}"
@@ -162,7 +168,17 @@ class Shop:
                 hit = "tool_cache" in does and tool in {"search_docs", "get_customer", "get_order"}
                 lasts = 0.004 if hit else self._seconds(0.34 * load)
                 start = began if "parallel_tools" in does else at
-                spans.append(self._span(trace, self._id(), root, f"execute_tool {tool}", start, lasts, self._tool(tool, call, talk, called)))
+                spans.append(
+                    self._span(
+                        trace,
+                        self._id(),
+                        root,
+                        f"execute_tool {tool}",
+                        start,
+                        lasts,
+                        self._tool(tool, call, talk, called),
+                    )
+                )
                 at = max(at, start + int(lasts * SECOND))
                 context += int(420 * smaller)
             context += 160
@@ -196,7 +212,9 @@ class Shop:
         scope = {"scope": {"name": c.INSTRUMENTATION_SCOPE}, "spans": spans}
         self._lines.append(json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]}) + "\n")
 
-    def _span(self, trace: str, span: str, parent: str, name: str, start: int, took: float, said: dict[str, Any]) -> dict[str, Any]:
+    def _span(
+        self, trace: str, span: str, parent: str, name: str, start: int, took: float, said: dict[str, Any]
+    ) -> dict[str, Any]:
         return {
             "traceId": trace,
             "spanId": span,
@@ -271,7 +289,9 @@ def prepared_home(home: Path, *, days: int = 21, talks_an_hour: float = 2.0, tal
     controller.policies.approve("generous-cache", "jonas", "approved in a hurry", shop.now_ns, "canary")
     _until(shop, controller, "generous-cache", State.ROLLED_BACK, talks)
     _declare(controller, shop, "shorter-results", COMPRESSION)
-    controller.policies.approve("shorter-results", "maria", "results are long, and few of them are read", shop.now_ns, "canary")
+    controller.policies.approve(
+        "shorter-results", "maria", "results are long, and few of them are read", shop.now_ns, "canary"
+    )
     for _ in range(talks // 100):
         _turn(shop, controller)
     controller.observatory.save()

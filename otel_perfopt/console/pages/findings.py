@@ -152,7 +152,7 @@ def _histories(finding: Finding, analysis: Analysis) -> list[History]:
 
 def _shares(finding: Finding, analysis: Analysis) -> list[ShareRow]:
     """Return where the runs' time goes, for findings that speak of it."""
-    if finding.kind not in {"hotspot", "person_wait"}:
+    if finding.effect.metric != "latency" or finding.kind in _OF_SERIES:
         return []
     steps = [*analysis.tools, *analysis.models]
     rows = [(row.name, "step", row.critical_share, row.critical_s) for row in steps if row.critical_share]
