@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from otel_perfopt.analyse.allocation import Allocation
-from otel_perfopt.analyse.analysis import Analysis, Counts, Opportunity
+from otel_perfopt.analyse.analysis import Analysis, Counts, ErrorRow, Opportunity
 from otel_perfopt.analyse.cache_break import CacheBreak
 from otel_perfopt.analyse.context_growth import ContextGrowth
 from otel_perfopt.analyse.context_pressure import ContextPressure
@@ -39,11 +40,13 @@ from otel_perfopt.analyse.sequence import Sequence
 from otel_perfopt.analyse.serial_independent import SerialIndependent
 from otel_perfopt.analyse.series_findings import series_findings
 from otel_perfopt.analyse.slow_cluster import SlowCluster
+from otel_perfopt.analyse.store_conversations import StoreConversations
+from otel_perfopt.analyse.store_totals import StoreTotals
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
 from otel_perfopt.analyse.workflow import Workflow
-from otel_perfopt.execution.model import Execution
+from otel_perfopt.execution.model import Execution, Target
 from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.source import ExecutionSource
 from otel_perfopt.measure.price import PriceTable, priced
@@ -99,6 +102,21 @@ def analyse(
     return replace(analysis, notes=(*analysis.notes, note))
 
 
+# What observes runs, in the order in which `Analyser` shows them; detectors follow, what-if first.
+_MEMBERS: Final = (
+    "_totals",
+    "_usage",
+    "_context",
+    "_overlap",
+    "_repeats",
+    "_errors",
+    "_next",
+    "_typical",
+    "_histories",
+)
+OPPORTUNITY: Final = len(_MEMBERS)
+
+
 class Analyser:
     """Everything that looks at each run once."""
 
@@ -128,6 +146,38 @@ class Analyser:
             self._histories.observe,
             *(detector.observe for detector in self._detectors),
         )
+
+    @property
+    def size(self) -> int:
+        """How many observers there are, the heaviest (what-if) among them at `OPPORTUNITY`."""
+        return len(self._observers)
+
+    def restrict(self, places: Iterable[int]) -> None:
+        """Show runs to the observers at some places only; the others are shown them elsewhere."""
+        self._observers = tuple(self._observers[place] for place in places)
+
+    def adopt(self, other: Analyser, places: Iterable[int]) -> None:
+        """Take the observers at some places from another analyser, which was shown the same runs."""
+        detectors = list(self._detectors)
+        for place in places:
+            if place < len(_MEMBERS):
+                setattr(self, _MEMBERS[place], getattr(other, _MEMBERS[place]))
+            else:
+                detectors[place - len(_MEMBERS)] = other._detectors[place - len(_MEMBERS)]
+        self._detectors = tuple(detectors)
+        if OPPORTUNITY in places:
+            self._opportunities = other._opportunities
+        self._unfinished = other._unfinished
+
+    def believe(self, totals: StoreTotals, conversations: StoreConversations) -> None:
+        """Put what a store said of all runs in the place of what was seen of a sample of them."""
+        self._totals, self._usage, self._unfinished = totals.totals, totals.usage, totals.unfinished
+        self._repeats, self._context = conversations.repeat_use, conversations.context
+        self._histories.believe(totals.hours)
+
+    def errors_of(self, counts: Mapping[tuple[str, Target], int], calls: Mapping[Target, int]) -> tuple[ErrorRow, ...]:
+        """Return what errors cost over all calls, given how many failed and were made."""
+        return self._errors.scaled(counts, calls)
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account; one that has not finished is only counted, since nobody knows how it ends."""

@@ -9,6 +9,7 @@ from otel_perfopt.analyse.analysis import ContextPoint, ContextUse
 from otel_perfopt.analyse.bounded_table import RecentStates
 from otel_perfopt.execution.model import Execution, Step, StepKind
 from otel_perfopt.measure.sketch import QuantileSketch
+from otel_perfopt.measure.sql.context_use import FIRST, PEAK, ContextSum
 
 MAX_CALL_NUMBER = 2000
 SHOWN_CALLS = 40
@@ -64,6 +65,27 @@ class ContextGrowth:
         window = step.attributes.get(c.CONTEXT_WINDOW_TOKENS)
         if isinstance(window, int | float) and window > 0:
             self._window_share = max(self._window_share or 0.0, sent / window)
+
+    def add_sum(self, found: ContextSum) -> None:
+        """Take model calls into account that a store has added up; empty first inputs are none."""
+        if found.call in (FIRST, PEAK):
+            sketch = self._first if found.call == FIRST else self._peak
+        elif found.call <= MAX_CALL_NUMBER:
+            sketch = self._by_call.setdefault(found.call, QuantileSketch())
+        else:
+            sketch = QuantileSketch()
+        if found.bucket is None:
+            sketch.zeros += found.count
+        else:
+            sketch.buckets[found.bucket] += found.count
+        if found.call > 0:
+            self._input += found.sent
+            self._resent += found.resent
+            self._largest = max(self._largest, found.largest)
+            self._known_input += found.known
+            self._cache_known = self._cache_known or found.known > 0
+            self._cache_read += found.read
+            self._cache_write += found.written
 
     def _close(self, _: str, conversation: _Conversation) -> None:
         if conversation.calls:

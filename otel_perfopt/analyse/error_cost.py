@@ -124,6 +124,25 @@ class ErrorCost:
             if failure.lost_tokens is not None:
                 loss.lost_tokens = (loss.lost_tokens or 0) + failure.lost_tokens
 
+    def scaled(self, counts: Mapping[tuple[str, Target], int], calls: Mapping[Target, int]) -> tuple[ErrorRow, ...]:
+        """Return the rows for all calls, given how many failed and were made: what each lost is as in the runs observed."""
+        rows = []
+        for (error_type, target), count in counts.items():
+            loss = self._losses.rows.get((error_type, target), _Loss())
+            times = count / loss.count if loss.count else 0.0
+            rows.append(
+                ErrorRow(
+                    error_type=error_type,
+                    target=target,
+                    count=count,
+                    share_of_calls=count / calls[target] if calls.get(target) else None,
+                    retries=round(loss.retries * times),
+                    lost_s=loss.lost_ns / 1e9 * times if loss.timed else None,
+                    lost_tokens=round(loss.lost_tokens * times) if loss.lost_tokens is not None else None,
+                )
+            )
+        return _costliest_first(rows)
+
     def result(self) -> tuple[ErrorRow, ...]:
         """Return the rows, costliest first."""
         rows = [
@@ -138,4 +157,8 @@ class ErrorCost:
             )
             for (error_type, target), loss in self._losses.rows.items()
         ]
-        return tuple(sorted(rows, key=lambda row: (-(row.lost_s or 0.0), -row.count, row.error_type, str(row.target))))
+        return _costliest_first(rows)
+
+
+def _costliest_first(rows: list[ErrorRow]) -> tuple[ErrorRow, ...]:
+    return tuple(sorted(rows, key=lambda row: (-(row.lost_s or 0.0), -row.count, row.error_type, str(row.target))))

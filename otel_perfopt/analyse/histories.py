@@ -75,6 +75,10 @@ class Histories:
         self._hours.add(execution)
         self._changes.observe(execution)
 
+    def believe(self, hours: SeriesBuilder) -> None:
+        """Put hours that a store has added up over all runs in the place of those of the runs observed."""
+        self._hours = hours
+
     def outcome(self) -> SeriesOutcome:
         """Return what the series say; empty without clocks."""
         return outcome_of(list(self._asked()), self._changes.changes(), self._workers, self._backend)

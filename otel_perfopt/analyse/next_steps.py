@@ -65,12 +65,16 @@ class NextStepCounts:
         self._right += _commonest(followers) == name
         self._right_by_frequency += commonest == name
 
+    def counts(self) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+        """Return how often pairs of tools, triples of tools and pairs of commands came."""
+        return self._pairs, self._triples, self._commands
+
     def result(self) -> NextSteps:
         """Return the most frequent sequences and the accuracies."""
         return NextSteps(
-            tool_bigrams=_patterns(self._pairs, _starts(self._pairs)),
-            tool_trigrams=_patterns(self._triples, _starts(self._triples)),
-            command_bigrams=_patterns(self._commands, _starts(self._commands)),
+            tool_bigrams=patterns_of(self._pairs),
+            tool_trigrams=patterns_of(self._triples),
+            command_bigrams=patterns_of(self._commands),
             tool_predictions=self._guesses,
             tool_top1_accuracy=self._right / self._guesses if self._guesses else None,
             most_frequent_accuracy=self._right_by_frequency / self._guesses if self._guesses else None,
@@ -93,6 +97,8 @@ def _starts(counts: Counter[tuple[str, ...]]) -> Counter[tuple[str, ...]]:
     return starts
 
 
-def _patterns(counts: Counter[tuple[str, ...]], starts: Counter[tuple[str, ...]]) -> tuple[Pattern, ...]:
+def patterns_of(counts: Counter[tuple[str, ...]]) -> tuple[Pattern, ...]:
+    """Return the most frequent sequences, each with how often its last follows those before it."""
+    starts = _starts(counts)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
     return tuple(Pattern(steps, count, count / starts[steps[:-1]]) for steps, count in ordered)

@@ -11,6 +11,7 @@ from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.execution.effect_order import may_write
 from otel_perfopt.execution.model import Execution
+from otel_perfopt.measure.sql.repeats import CallCount, ReadResource, RepeatedTool
 
 SHOWN = 20
 
@@ -65,6 +66,25 @@ class RepeatUse:
                 tool.safe += 1
                 tool.timed += execution.timed
                 tool.safe_ns += max(0, repeat.step.end_ns - repeat.step.start_ns) if execution.timed else 0
+
+    def add_sum(self, found: CallCount | RepeatedTool | ReadResource) -> None:
+        """Take calls into account that a store has added up; the conversations of a resource are its first reads."""
+        if isinstance(found, CallCount):
+            self._totals.update(calls=found.calls, reads=found.reads)
+        elif isinstance(found, RepeatedTool):
+            tool = self._tools[found.tool]
+            tool.calls += found.calls
+            tool.repeats += found.repeats
+            tool.safe += found.safe
+            tool.timed += found.safe
+            tool.same += found.same_result
+            tool.safe_ns += found.safe_ns
+        else:
+            resource = self._resources[found.resource]
+            resource.reads += found.reads
+            resource.rereads += found.rereads
+            resource.conversations += found.reads - found.rereads
+            self._totals.update(resources=found.reads, rereads=found.rereads)
 
     def result(self) -> Repetition:
         """Return the totals and the rows, most repeats first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from otel_perfopt.analyse.analysis import Counts, InputTally
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.execution.model import NO_TOKENS, Execution, Outcome, StepKind, TokenUsage, ToolEffects
+from otel_perfopt.measure.sql.step_usage import UsageSum
 from otel_perfopt.signal.source import ReadTally
 
 
@@ -16,6 +17,7 @@ class Totals:
         self._inferences = self._tool_calls = self._tool_errors = self._unknown_effects = 0
         self._conversations: set[int] = set()
         self._seconds = 0.0
+        self._stated_conversations: int | None = None
         self._first: int | None = None
         self._last = 0
         self.tokens: TokenUsage = NO_TOKENS
@@ -40,6 +42,33 @@ class Totals:
         if execution.timed:
             self._add_times(execution)
 
+    def add_sum(self, found: UsageSum) -> None:
+        """Take steps or runs into account that a store has added up."""
+        if found.kind is StepKind.INFERENCE:
+            self._inferences += found.count
+        elif found.kind in (StepKind.TOOL, StepKind.RETRIEVAL):
+            self._tool_calls += found.count
+            self._tool_errors += found.failed
+            self._unknown_effects += found.count * found.unknown_effects
+        elif found.kind is None:
+            self._add_runs(found)
+
+    def state_conversations(self, count: int) -> None:
+        """Say how many conversations there were, where a store has counted them."""
+        self._stated_conversations = count
+
+    def _add_runs(self, found: UsageSum) -> None:
+        self._runs += found.count
+        self._timed += found.count
+        self._failed += found.count * (found.outcome == Outcome.FAILED.value)
+        self._interrupted += found.count * (found.outcome == Outcome.INTERRUPTED.value)
+        self._seconds += found.total_s
+        self._first = found.begun_ns if self._first is None else min(self._first, found.begun_ns)
+        self._last = max(self._last, found.ended_ns)
+        self.tokens = self.tokens + found.tokens
+        if found.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + found.cost_usd
+
     def _add_times(self, execution: Execution) -> None:
         self._timed += 1
         self._seconds += execution.duration_s
@@ -54,7 +83,9 @@ class Totals:
             timed_runs=self._timed,
             failed_runs=self._failed,
             interrupted_runs=self._interrupted,
-            conversations=len(self._conversations),
+            conversations=len(self._conversations)
+            if self._stated_conversations is None
+            else self._stated_conversations,
             inferences=self._inferences,
             tool_calls=self._tool_calls,
             tool_errors=self._tool_errors,

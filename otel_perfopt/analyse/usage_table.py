@@ -15,6 +15,7 @@ from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.execution.critical_path import PathSegment, self_times
 from otel_perfopt.execution.model import NO_TOKENS, Execution, Outcome, Step, StepKind, Target, TokenUsage
 from otel_perfopt.measure.measurement import Measurement
+from otel_perfopt.measure.sql.step_usage import UsageSum
 
 OTHER = "(other)"
 UNSTATED_MODEL = "(model not stated)"
@@ -45,6 +46,19 @@ class _Row:
             self.seconds.add(step.duration_s)
         if step.cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + step.cost_usd
+
+
+    def add_sum(self, found: UsageSum) -> None:
+        self.count += found.count
+        self.errors += found.failed
+        self.waiting += found.count * found.waiting
+        self.estimated += found.estimated
+        self.seconds.merge(found.seconds)
+        self.critical_ns += round(found.total_s * 1e9) if found.kind is None else found.critical_ns
+        self.self_ns += found.own_ns
+        self.tokens = self.tokens + found.tokens
+        if found.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + found.cost_usd
 
 
 def model_of(step: Step) -> str:
@@ -80,6 +94,26 @@ class UsageTable:
             command.cost_usd = (command.cost_usd or 0.0) + cost
         if execution.timed:
             self._add_times(execution, command)
+
+    def add_sum(self, found: UsageSum) -> None:
+        """Take steps or runs into account that a store has added up."""
+        row = self._row_of_sum(found)
+        if found.kind is None:
+            self.run_ns += round(found.total_s * 1e9)
+            self._by_kind[AGENT] += found.critical_ns
+        else:
+            self._by_kind[PERSON if found.waiting else found.kind.value] += found.critical_ns
+        if row is not None:
+            row.add_sum(found)
+
+    def _row_of_sum(self, found: UsageSum) -> _Row | None:
+        if found.kind is None:
+            return self._commands[found.name]
+        if found.kind is StepKind.INFERENCE:
+            return self._models[found.name or UNSTATED_MODEL]
+        if found.kind in _TOOLS:
+            return self._tools[found.name]
+        return self._thinking if found.kind is StepKind.THINKING else None
 
     def _row_of(self, step: Step) -> _Row | None:
         if step.kind is StepKind.INFERENCE:

@@ -80,6 +80,20 @@ class SeriesBuilder:
             found.latency.add(execution.duration_s)
             self._spread(self._bins[target], execution)
 
+    def add_runs(self, target: Target, index: int, runs: Measurement, errors: int, tokens: int) -> None:
+        """Take runs into account that a store has added up: those of one target that began in bin `index`, in seconds."""
+        for each in (Target(), self._own(target)):
+            found = self._bins.setdefault(each, {}).setdefault(index, _Bin())
+            found.count += runs.count
+            found.errors += errors
+            found.tokens += tokens
+            found.latency.merge(runs)
+
+    def add_busy(self, target: Target, index: int, busy_ns: int) -> None:
+        """Take into account for how long runs of one target were under way in bin `index`."""
+        for each in (Target(), self._own(target)):
+            self._bins.setdefault(each, {}).setdefault(index, _Bin()).busy_ns += busy_ns
+
     def _spread(self, bins: dict[int, _Bin], execution: Execution) -> None:
         """Add a run's time to every bin in which it was under way; a bin that no run has begun in yet is made."""
         start, end = execution.command.start_ns, execution.command.end_ns
@@ -91,7 +105,9 @@ class SeriesBuilder:
 
     def _target(self, execution: Execution) -> Target:
         of = execution.command.target
-        target = Target(service=of.service, command=of.command)
+        return self._own(Target(service=of.service, command=of.command))
+
+    def _own(self, target: Target) -> Target:
         return target if target in self._bins or len(self._bins) <= MAX_COMMANDS else _OVERFLOW
 
     def targets(self) -> tuple[Target, ...]:

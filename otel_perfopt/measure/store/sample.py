@@ -24,7 +24,7 @@ _STRATA: Final = """SELECT Stratum, count() FROM (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """About `traces` traces, chosen by the hash of their id and `seed`: the same ones each time."""
+    """About `traces` traces, chosen by the hash of their conversation and `seed`: whole ones, the same each time."""
 
     traces: int
     seed: int = 0
@@ -37,6 +37,7 @@ class Drawn:
     having: str
     parameters: Mapping[str, Any]
     said: str
+    share: float = 1.0
 
 
 def stratum_of(variant: TableVariant) -> str:
@@ -72,7 +73,8 @@ def draw(connection: Connection, spans: str, variant: TableVariant, window: Wind
         f"({len(sizes)} of them; each at least {_LEAST_OF_EACH} traces or all it has)."
     )
     having = (
-        "AND bitAnd(cityHash64(TraceId, {sample_seed:Int64}), 4294967295) < transform("
+        "AND bitAnd(cityHash64(if(max(toString(" + variant.hot("ConversationId") + ")) = '', TraceId, "
+        "max(toString(" + variant.hot("ConversationId") + "))), {sample_seed:Int64}), 4294967295) < transform("
         f"{stratum_of(variant)}, {{sample_names:Array(String)}}, {{sample_limits:Array(UInt64)}}, "
         "{sample_rest:UInt64})"
     )
@@ -82,7 +84,7 @@ def draw(connection: Connection, spans: str, variant: TableVariant, window: Wind
         "sample_limits": [round(share * _RANGE) for share in named.values()],
         "sample_rest": round(rest * _RANGE),
     }
-    return Drawn(having, parameters, said)
+    return Drawn(having, parameters, said, expected / total)
 
 
 def _shares(sizes: Mapping[str, int], wanted: int) -> dict[str, float]:

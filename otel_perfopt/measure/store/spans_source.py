@@ -19,6 +19,8 @@ from otel_perfopt.signal.record import SpanRecord
 from otel_perfopt.signal.source import ReadTally
 
 BATCH_SPANS: Final = 20_000
+# Of a sample the batches are as large as others, so each is of a longer stretch.
+_MOST_SCANNED: Final = 500_000
 _MAPS: Final = (5, 7)  # where `READ_COLUMNS` has the resource's and the span's attributes
 _EVENT_MAPS: Final = 13
 
@@ -30,6 +32,8 @@ AND TraceId IN (
     AND cityHash64(TraceId) % {{parts:UInt64}} = {{part:UInt64}}
     GROUP BY TraceId HAVING toUnixTimestamp64Nano(min(Timestamp)) >= {{start:Int64}} {having}
 )"""
+
+_NAMED: Final = "SELECT {columns} FROM {spans} WHERE TraceId IN {{ids:Array(String)}}"
 
 
 class StoreSource:
@@ -79,7 +83,8 @@ class StoreSource:
         if self._sample is not None:
             drawn = draw(connection, spans, self._store.variant, self._window, self._sample)
             self.notes = (drawn.said,) if drawn is not None else ()
-        slices = plan_slices(connection, spans, self._window, self._batch_spans)
+        most = self._batch_spans if drawn is None else min(_MOST_SCANNED, round(self._batch_spans / drawn.share))
+        slices = plan_slices(connection, spans, self._window, max(most, self._batch_spans))
         for number, each in enumerate(slices):
             batch = self._read(spans, each, drawn)
             if self._on_progress is not None:
@@ -101,10 +106,24 @@ class StoreSource:
             "part": each.part,
         }
         rows = self._store.connection.rows(sql, {**parameters, **(drawn.parameters if drawn else {})})
-        place = str(self._store.address)
-        if self._store.variant.json:
-            return _by_trace([record_of(_parsed(row), place) for row in rows])
-        return _by_trace([record_of(row, place) for row in rows])
+        return _records(self._store, rows)
+
+
+def read_traces(store: TelemetryStore, trace_ids: Sequence[str]) -> tuple[SpanRecord, ...]:
+    """Return the spans of whole traces.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    sql = _NAMED.format(columns=_columns(json=store.variant.json), spans=store.spans)
+    return _records(store, store.connection.rows(sql, {"ids": list(trace_ids)}))
+
+
+def _records(store: TelemetryStore, rows: Sequence[Sequence[Any]]) -> tuple[SpanRecord, ...]:
+    place = str(store.address)
+    if store.variant.json:
+        return _by_trace([record_of(_parsed(row), place) for row in rows])
+    return _by_trace([record_of(row, place) for row in rows])
 
 
 def _columns(*, json: bool) -> str:
