@@ -39,7 +39,7 @@ _CLAUDE_CODE: Final = {
 _WAITS_FOR_USER: Final = frozenset({"AskUserQuestion", "ExitPlanMode"})
 
 # Naming customs of tool sets that declare nothing (tau-bench and its like).
-_READ_VERBS: Final = frozenset({"get", "search", "list", "find", "calculate", "think"})
+_READ_VERBS: Final = frozenset({"get", "search", "list", "find", "query", "calculate", "think"})
 _WRITE_VERBS: Final = frozenset({"book", "cancel", "update", "send", "modify", "exchange", "return"})
 
 

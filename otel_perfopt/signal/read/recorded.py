@@ -20,6 +20,12 @@ from otel_perfopt.signal.source import ReadProblem, ReadTally, SpanSource
 # In a folder, only these are looked into: a project holds much that was never meant to be read. A
 # file that is named outright is read whatever it is called.
 SUFFIXES: Final = (".jsonl", ".json", ".ndjson")
+_ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".7z")
+_TABLE: Final = (
+    "a table (CSV), not the telemetry of an agent: nothing in it says which run, step or tool a row belongs to. "
+    "Telemetry comes as OTLP JSON lines, session transcripts or chats with tool calls"
+)
+_MOST_NAMED: Final = 5
 Progress = Callable[[int, int], None]
 
 
@@ -99,7 +105,7 @@ class RecordedSource:
             else:
                 self._report(path, "missing_file", "there is no such file or folder")
             return
-        seen_any = False
+        seen_any, passed = False, []
         for folder, folders, files in os.walk(path, onerror=self._unreadable):
             folders.sort()
             # A session tells which call started a subagent, so it is read before the subagent's own file.
@@ -107,11 +113,23 @@ class RecordedSource:
                 if _is_candidate(file):
                     seen_any = True
                     yield Path(folder, file)
+                else:
+                    passed.append(Path(folder, file))
         if not seen_any:
             expected = ", ".join(SUFFIXES)
             self._report(
                 path, "empty_folder", f"no file with recorded telemetry in this folder ({expected}, or with .gz)"
             )
+            for file in passed[:_MOST_NAMED]:
+                self._name(file)
+
+    def _name(self, path: Path) -> None:
+        """Say what lies in a folder without telemetry, where that tells what to do."""
+        name = path.name.lower()
+        if name.endswith(_ARCHIVES):
+            self._report(path, "archive", "an archive; unpack it, and name the folder that gives")
+        elif name.removesuffix(".gz").endswith(".csv"):
+            self._report(path, "table", _TABLE)
 
     def _unreadable(self, error: OSError) -> None:
         self._report(Path(error.filename or "."), "unreadable_folder", f"cannot be read: {error.strerror or error}")

@@ -42,6 +42,8 @@ _BY_KEYS: Final = (
     (frozenset({"type", "leafUuid"}), TRANSCRIPT),
     (frozenset({"type", "messageId", "snapshot"}), TRANSCRIPT),
     (frozenset({"timestamp", "input", "output"}), PROMPT_TRACE),
+    (frozenset({"state", "task"}), TRAJECTORY),
+    (frozenset({"turn_history"}), TRAJECTORY),
     (frozenset({"traj"}), TRAJECTORY),
     (frozenset({"messages"}), TRAJECTORY),
     (frozenset({"trajectory"}), TRAJECTORY),
@@ -54,8 +56,19 @@ _BY_TEXT: Final = (
     (re.compile(r'"resource(Spans|Metrics|Logs|Profiles)"\s*:'), OTLP),
     (re.compile(r'"(parentUuid|leafUuid|isSidechain)"\s*:'), TRANSCRIPT),
     (re.compile(r'"(traj|messages|trajectory)"\s*:\s*\['), TRAJECTORY),
+    (re.compile(r'"turn_history"\s*:\s*\{'), TRAJECTORY),
+    (re.compile(r'\{\s*"state"\s*:\s*\{\s*"history"\s*:\s*\['), TRAJECTORY),
     (re.compile(r'\{\s*"role"\s*:\s*"(system|user|assistant|tool|developer)"'), TRAJECTORY),
     (re.compile(r'\{\s*"timestamp"\s*:\s*\d+(\.\d+)?\s*,\s*"input"\s*:'), PROMPT_TRACE),
+)
+
+# Times and sizes of single requests, as serving systems publish them.
+_REQUEST_LOG: Final = re.compile(
+    rb'"input_length"\s*:\s*\d+[^}]*"output_length"|^timestamp,[a-z]*tokens', re.IGNORECASE
+)
+REQUEST_LOG: Final = (
+    "a log of requests (times and token counts), which names no agent, command, tool or trace: there is no run in it "
+    "to analyse. Send what the agent itself does as OpenTelemetry, or as OTLP JSON lines"
 )
 
 
@@ -131,6 +144,8 @@ def _unknown(path: Path, head: bytes) -> ReadProblem:
             return ReadProblem(str(path), 0, "binary_file", f"{what} (understood: {UNDERSTOOD})")
     if b"\0" in head[:4096] or head[:4096].decode("utf-8", "replace").count("\ufffd") > 16:
         return ReadProblem(str(path), 0, "binary_file", f"a binary file (understood: {UNDERSTOOD})")
+    if _REQUEST_LOG.search(head[:4096]):
+        return ReadProblem(str(path), 1, "request_log", REQUEST_LOG)
     first = head.lstrip().split(b"\n", 1)[0][:_SHOWN].decode("utf-8", "replace")
     what = "JSON of another shape" if first[:1] in ("{", "[") else "text that is no JSON"
     message = f"{what}, beginning {first!r} (understood: {UNDERSTOOD})"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from otel_perfopt.signal.read.episode import Episode, episodes_of, model_of
 from otel_perfopt.signal.read.json_values import JsonValue, JsonValues
 from otel_perfopt.signal.read.trajectory_spans import trajectory_spans
 from otel_perfopt.signal.record import SpanRecord
@@ -31,7 +32,7 @@ class TrajectorySource:
     """Reads chats with tool calls; a `SpanSource` in the memory of one chat.
 
     Understood: an array of `{task_id, reward, traj}` (tau-bench), an array of messages, objects with
-    `messages` (one in a file, in an array, or one a line). A chat has no clock: times are synthetic
+    `messages` (one in a file, in an array, or one a line), and episodes of benchmarks (`episode`). A chat has no clock: times are synthetic
     and consecutive, and its command is marked `perfopt.untimed`. Tokens are estimated from the text
     (`perfopt.usage.estimated`).
     """
@@ -71,7 +72,11 @@ class TrajectorySource:
                 first = first or item
                 loose.append(item.value)
                 continue
-            messages = _messages(item.value)
+            episodes = list(episodes_of(item.value))
+            yield from (_of_episode(path, item, place, episode) for place, episode in enumerate(episodes))
+            messages = None if episodes else _messages(item.value)
+            if episodes:
+                continue
             if messages is None:
                 found = f"a {type(item.value).__name__} without chat messages"
                 self._tally.report(ReadProblem(str(path), item.line, "not_a_chat", found))
@@ -93,6 +98,22 @@ def _trajectory(
         number=item.number,
         reward=float(reward) if isinstance(reward, (int, float)) else None,
     )
+
+
+def _of_episode(path: Path, item: JsonValue, place: int, episode: Episode) -> Trajectory:
+    number = item.number + place
+    return Trajectory(
+        # Recordings of several models lie in folders of the same files.
+        identity=f"{path.parent.name}/{path.name} {episode.identity}",
+        messages=[_with_model(message, model_of(path)) for message in episode.messages],
+        location=f"{path}:{item.line}#{number}",
+        number=number,
+        reward=episode.reward,
+    )
+
+
+def _with_model(message: Mapping[str, Any], model: str) -> Mapping[str, Any]:
+    return {"model": model, **message} if model and message.get("role") == "assistant" else message
 
 
 def _messages(value: object) -> list[Mapping[str, Any]] | None:
