@@ -120,8 +120,8 @@ class RecordedSource:
             self._report(
                 path, "empty_folder", f"no file with recorded telemetry in this folder ({expected}, or with .gz)"
             )
-            for file in passed[:_MOST_NAMED]:
-                self._name(file)
+            for other in passed[:_MOST_NAMED]:
+                self._name(other)
 
     def _name(self, path: Path) -> None:
         """Say what lies in a folder without telemetry, where that tells what to do."""
