@@ -133,6 +133,8 @@ class Preload:
             return item
         if not usable and item.counted:
             count(run, use.policy, conventions.POLICY_DISCARDED)
+            if not item.use.shadow:
+                record.settle(item.cost, wasted=item.early is not None)
         if item.early is not None:
             item.early.give_up()
         return None
@@ -146,7 +148,7 @@ class Preload:
             count(run, use.policy, conventions.POLICY_DISCARDED)
             return False
         self._desk.tools.claimed(call.tool)
-        self._desk.record(use.rule).give_back()
+        self._desk.record(use.rule).settle(item.cost, wasted=False)
         ended_ns = early.ended_ns or self._desk.clock.monotonic_ns()
         self._patience.observe(call.tool, ended_ns - early.began_ns)
         self._count_claim(run, use, max(0, min(ended_ns, asked_ns) - early.began_ns))
@@ -171,7 +173,7 @@ class Preload:
             self._count_claim(call.run, use, min(took_ns, asked_ns - item.made_ns))
         elif item.counted:
             # It was never begun, or in a loop that is not this one's.
-            self._desk.record(use.rule).give_back()
+            self._desk.record(use.rule).settle(item.cost, wasted=False)
 
     def _count_claim(self, run: RunContext, use: Use, saved_ns: int) -> None:
         count(run, use.policy, conventions.POLICY_CLAIMED)

@@ -92,7 +92,10 @@ class PreloadDesk:
     def give_up(self, items: Iterable[Foreseen]) -> None:
         """Nobody came for these in time."""
         for item in items:
-            self.record(item.use.rule).judge(item.rule, right=False)
+            record = self.record(item.use.rule)
+            record.judge(item.rule, right=False)
+            if item.counted and not item.use.shadow:
+                record.settle(item.cost, wasted=item.early is not None)
             if item.early is not None:
                 item.early.give_up()
 

@@ -122,16 +122,17 @@ class Foresight:
 
     def _put(self, shelf: Shelf, use: Use, run: RunContext, item: Foreseen) -> None:
         record = self._desk.record(use.rule)
+        item.cost = record.cost(item.rule, parameters_of(use.rule).rules[item.rule].precision)
         calling = (
             not use.shadow
             and record.good(item.rule)
             and self._desk.tools.worth_starting(item.call.tool)
-            and record.spend()
+            and record.spend(item.cost)
         )
         item.counted = item.counted or calling
         if not shelf.put(item):
             if calling:
-                record.give_back()
+                record.settle(item.cost, wasted=False)
             return
         if item.counted:
             count(run, use.policy, conventions.POLICY_STARTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import sqrt
 from typing import Final
 
 # A rule is judged by what it foresaw last, and only once there is something to judge.
@@ -16,9 +17,9 @@ _MOST_EARNED: Final = 40.0
 class PreloadRecord:
     """Each rule's precision as it is lived, and the budget of calls that nobody came for.
 
-    A rule that is right less often than the floor foresees on, without calling, until it is right again.
-    The budget: each of the agent's own calls earns a share of a wasted one; a call made early takes one,
-    and gives it back when it is claimed.
+    A rule that is surely right less often than the floor foresees on, without calling, until it is right
+    again. The budget: each of the agent's own calls earns a share of a wasted one; a call made early
+    takes what it is expected to waste, gives it back when it is claimed, and takes the rest when it is not.
     """
 
     def __init__(self, floor: float, share: float) -> None:
@@ -34,18 +35,18 @@ class PreloadRecord:
         with self._lock:
             self._left = min(self._most, self._left + self._share)
 
-    def spend(self) -> bool:
-        """Take the place of one call made early, if there is one."""
+    def spend(self, cost: float) -> bool:
+        """Take the expected waste of one call made early (0 to 1), if there is that much."""
         with self._lock:
-            if self._left < 1.0:
+            if self._left <= 0.0 or self._left < cost:
                 return False
-            self._left -= 1.0
+            self._left -= cost
             return True
 
-    def give_back(self) -> None:
-        """A call made early was claimed, or was not made after all."""
+    def settle(self, cost: float, *, wasted: bool) -> None:
+        """A call made early at that cost was claimed, or nobody came for it."""
         with self._lock:
-            self._left = min(self._most, self._left + 1.0)
+            self._left = min(self._most, self._left + (cost - 1.0 if wasted else cost))
 
     def judge(self, rule: int, *, right: bool) -> None:
         """What a rule foresaw came, or did not."""
@@ -58,4 +59,10 @@ class PreloadRecord:
     def good(self, rule: int) -> bool:
         """Tell whether the rule may go on calling."""
         tried, came = self._judged.get(rule, (0.0, 0.0))
-        return tried < MIN_JUDGED or came >= self._floor * tried
+        slack = 1.64 * sqrt(tried * self._floor * (1.0 - self._floor))
+        return tried < MIN_JUDGED or came + slack >= self._floor * tried
+
+    def cost(self, rule: int, precision: float) -> float:
+        """Return what a call of the rule is expected to waste, from its mined precision and what was lived."""
+        tried, came = self._judged.get(rule, (0.0, 0.0))
+        return 1.0 - (came + MIN_JUDGED * precision) / (tried + MIN_JUDGED)

@@ -22,7 +22,7 @@ COMMANDS_KEPT: Final = 3
 class Foreseen:
     """A call that may come; `rule` is its rule's place in the policy, `moment` the write journal's.
 
-    `counted` says that it takes part in the run's counts (and, outside shadow, of the budget); `early`
+    `counted` says that it takes part in the run's counts (and, outside shadow, in the budget, at `cost`); `early`
     is the call under way, None while it waits for its turn or where none is made; `context` holds the
     context variables it was foreseen with.
     """
@@ -36,6 +36,7 @@ class Foreseen:
     expires_ns: int
     counted: bool
     context: Context
+    cost: float = 0.0
     early: EarlyCall | None = None
 
 

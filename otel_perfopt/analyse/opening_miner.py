@@ -21,8 +21,10 @@ from otel_perfopt.analyse.wilson import wilson
 MAX_CONVERSATIONS = 4096
 MAX_PAIRS = 2000
 MAX_TOOLS = 64
-# A conversation that has said nothing for so long has ended, and whatever was foreseen for it was wrong.
-IDLE_NS = 300_000_000_000
+# A conversation that has said nothing for ten times as long as usual between two commands (and no longer than five
+# minutes) has ended, and whatever was foreseen for it was wrong.
+MOST_IDLE_NS = 300_000_000_000
+TIMES_USUAL = 10
 
 _Key = tuple[str, str, str]
 
@@ -82,6 +84,7 @@ class OpeningMiner:
         self._after: dict[str, list[_Key]] = {}
         self._ended: dict[str, _Ended] = {}
         self._newest_ns = 0
+        self._gaps_ns = self._gaps = 0
 
     def observe(
         self, conversation: str, command: str, calls: Sequence[MinedCall], *, ended_ns: int
@@ -91,6 +94,8 @@ class OpeningMiner:
         before = self._ended.pop(conversation, None)
         opening = list(_opening(calls))
         if before is not None:
+            self._gaps_ns += max(0, ended_ns - before.ended_ns)
+            self._gaps += 1
             guesses = list(self._guesses(before, command, calls, opening))
             for tool, place in _first_of_each(calls, opening):
                 key = self._known(before.command, command, tool)
@@ -140,8 +145,10 @@ class OpeningMiner:
 
     def _unanswered(self) -> dict[_Key, int]:
         found: dict[_Key, int] = {}
+        usual_ns = self._gaps_ns // self._gaps if self._gaps else MOST_IDLE_NS
+        idle_ns = min(MOST_IDLE_NS, TIMES_USUAL * usual_ns)
         for ended in self._ended.values():
-            if self._newest_ns - ended.ended_ns > IDLE_NS:
+            if self._newest_ns - ended.ended_ns > idle_ns:
                 for key in self._due(ended):
                     found[key] = found.get(key, 0) + 1
         return found

@@ -37,8 +37,8 @@ class Source:
 class PreloadRule:
     """After `after` (a tool), or after the command `after_command` for the command `command`, call `call`.
 
-    `arguments` has a source for each argument. `precision` is the lower end of how often the call came
-    where the rule was mined; 1 where nobody said.
+    `arguments` has a source for each argument. `precision` is how often the call came where the rule
+    was mined; 1 where nobody said.
     """
 
     call: str
@@ -127,14 +127,14 @@ def _rule(raw: object) -> PreloadRule:
     arguments = raw.get("arguments") or {}
     if not isinstance(arguments, Mapping):
         raise ValueError("rules: arguments must be a mapping")  # noqa: TRY004 - as above
-    precision = number(raw, "precision", 1.0, 0.0, 1.0)
+    number(raw, "precision_low", 0.0, 0.0, 1.0)  # for people; the floor here is what is lived
     return PreloadRule(
         call,
         {str(name): _source(str(name), item) for name, item in arguments.items()},
         after,
         after_command,
         command,
-        number(raw, "precision_low", precision, 0.0, 1.0),
+        number(raw, "precision", 1.0, 0.0, 1.0),
     )
 
 
