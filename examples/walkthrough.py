@@ -18,12 +18,15 @@ from pathlib import Path
 
 import yaml
 
+from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.demo.fleet import Fleet, backends
 from otel_perfopt.demo.tour import PRICES, QUICK_GUARDRAILS
+from otel_perfopt.loop.observatory import Observatory
+from otel_perfopt.verify.verdict import Conclusion
 
 HARMFUL = Path(__file__).resolve().parents[1] / "otel_perfopt" / "demo" / "harmful.yaml"
 BASELINE_COMMANDS = 160
-PATIENCE_S = 400
+PATIENCE_S = 900
 QUICK_ROLLOUT = {
     "warmup": "0s",
     "steps": [{"treatment": "50%", "baseline": "50%"}],
@@ -55,6 +58,7 @@ class Page:
     def __init__(self, home):
         self.home = home
         self.lines = []
+        self.observatory = Observatory(home)
 
     def heading(self, text):
         assert text in OUTLINE, text
@@ -71,17 +75,22 @@ class Page:
         text = text.replace(str(self.home), ".perfopt")
         return "\n".join(line.rstrip() for line in text.splitlines())
 
-    def perfopt(self, *arguments, shown=True):
+    def perfopt(self, *arguments):
         """Run a command and put what it printed on the page."""
         command = [sys.executable, "-m", "otel_perfopt.cli.main", *arguments, "--home", str(self.home)]
-        environment = {**os.environ, "COLUMNS": "118", "TERM": "dumb", "NO_COLOR": "1"}
+        environment = {**os.environ, "COLUMNS": "140", "TERM": "dumb", "NO_COLOR": "1"}
         done = subprocess.run(command, env=environment, text=True, capture_output=True)
         if done.returncode:
             raise SystemExit(f"perfopt {' '.join(arguments)}: {done.stderr or done.stdout}")
-        if shown:
-            line = " ".join(f"'{word}'" if " " in word else word for word in arguments)
-            self.block(f"$ perfopt {line}\n{done.stdout}")
-        return done.stdout
+        line = " ".join(f"'{word}'" if " " in word else word for word in arguments)
+        self.block(f"$ perfopt {line}\n{done.stdout}")
+
+    def is_better(self, name):
+        now_ns = time.time_ns()
+        policies, _ = PolicySet.look(self.home)
+        self.observatory.look(now_ns)
+        standing = self.observatory.standing(policies.status(name, now_ns), policies, now_ns)
+        return standing.verdict is not None and standing.verdict.conclusion is Conclusion.BETTER
 
     def state(self, name):
         text = (self.home / "ledger.jsonl").read_text()
@@ -90,6 +99,7 @@ class Page:
 
 
 def until(done, what, traffic):
+    print(f"waiting: {what}", file=sys.stderr)
     deadline = time.monotonic() + PATIENCE_S
     while not done():
         traffic.check()
@@ -114,13 +124,15 @@ def tell_the_good_one(page, traffic):
     page.heading("### A person edits it")
     page.say(
         "The defaults take days: a day in shadow, 5 %, then half of the conversations. The example's traffic is a"
-        " day's in some minutes, so somebody copies the proposal to a file of their own with a shorter roll-out:"
+        " day's in some minutes, so somebody copies the proposal to a file of their own with a shorter roll-out (and"
+        " removes the other proposals, so that this page is about one):"
     )
     document = yaml.safe_load(path.read_text())
     document["metadata"]["author"] = "anna"
     document["spec"]["rollout"] = QUICK_ROLLOUT
     document["spec"]["guardrails"] = [dict(guardrail) for guardrail in QUICK_GUARDRAILS]
-    path.unlink()
+    for proposed in proposed_names(page.home).values():
+        proposed.unlink()
     own = page.home / "policies" / f"{name}.yaml"
     own.write_text(yaml.safe_dump(document, sort_keys=False))
     page.block(yaml.safe_dump({"spec": document["spec"]}, sort_keys=False), "yaml")
@@ -137,7 +149,7 @@ def tell_the_good_one(page, traffic):
     page.perfopt("status")
 
     page.heading("### It is better, and waits for the next approval")
-    until(lambda: "guardrails held (" in page.perfopt("status", shown=False), f"{name} is better", traffic)
+    until(lambda: page.is_better(name), f"{name} is better", traffic)
     page.perfopt("status")
 
     page.heading("### It is active, with a hold-back")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from otel_perfopt import conventions as c
 from otel_perfopt.decide.decision import Decision
 from otel_perfopt.decide.guard import limits_of
 from otel_perfopt.decide.ledger_entry import LedgerEntry
-from otel_perfopt.decide.observation import Observation
+from otel_perfopt.decide.observation import Observation, ShadowReport
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import decisions_in_force
@@ -20,7 +20,7 @@ from otel_perfopt.execution.builder import executions_of
 from otel_perfopt.execution.model import Execution
 from otel_perfopt.execution.run_facts import evaluations_of, stated
 from otel_perfopt.loop.checkpoint import Checkpoint
-from otel_perfopt.loop.holdback import benefit_lost
+from otel_perfopt.loop.holdback import Period, benefit_lost, period_of
 from otel_perfopt.loop.outcome import outcome_of
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import SHADOW, ShadowWatch
@@ -29,8 +29,9 @@ from otel_perfopt.measure.price import PriceTable, priced
 from otel_perfopt.signal.read.otlp_tail import OtlpTail
 from otel_perfopt.signal.source import ReadTally
 from otel_perfopt.verify.before_after import BeforeAfter
-from otel_perfopt.verify.comparison import Comparison, comparison_of
+from otel_perfopt.verify.comparison import Comparison
 from otel_perfopt.verify.hourly_history import HourlyHistory
+from otel_perfopt.verify.running_comparison import RunningComparison
 from otel_perfopt.verify.units import UnitTable
 from otel_perfopt.verify.verdict import Conclusion, Unit, Verdict
 
@@ -50,15 +51,17 @@ class Standing:
     before_after: BeforeAfter | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Compared:
-    """One policy's comparison as of a revision, and the one of the hold-back alone once it is active."""
+    """One policy's comparison as of a revision; of the hold-back alone, and of its present period, once it is active."""
 
-    revision: tuple[Decision, int, int]
-    units: tuple[Unit, ...]
-    whole: Comparison
-    since_promoted: Comparison | None
-    lost: str | None
+    trial: tuple[Decision, int, int]
+    whole: RunningComparison
+    since_promoted: RunningComparison | None
+    revision: int = -1
+    units: tuple[Unit, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    period: tuple[Period, RunningComparison] | None = None
 
 
 class Observatory:
@@ -146,44 +149,58 @@ class Observatory:
         """Return how one policy compares in its present run of exposure."""
         state = status.state
         decisions = decisions_in_force((status,), policies.boundaries)
-        shadow = self._shadow.report(status.name, state.digest, state.since_ns) if state.stage == SHADOW else None
+        shadow = self._shadow_report(state, policies) if state.stage == SHADOW else None
         if not decisions or not state.is_exposed:
             return Standing(None, (), Observation(shadow=shadow, since_ns=state.since_ns))
         # A digest that is tried again starts anew: earlier units belong to the earlier trial.
-        compared = self._compared_of(decisions[0], status, policies, now_ns)
-        verdict = compared.whole.verdict(now_ns)
-        if compared.since_promoted is not None and verdict.conclusion is not Conclusion.WORSE:
-            since = compared.since_promoted.verdict(now_ns)
-            verdict = since if since.conclusion is Conclusion.WORSE else verdict
-        lost = compared.lost if verdict.conclusion is not Conclusion.WORSE else None
+        compared = self._compared_of(decisions[0], status, policies)
+        verdict, *since = (comparison.verdict(now_ns) for comparison in compared.comparisons)
+        if verdict.conclusion is not Conclusion.WORSE and since and since[0].conclusion is Conclusion.WORSE:
+            verdict = since[0]
+        lost = None if verdict.conclusion is Conclusion.WORSE else self._lost(compared, status, now_ns)
         told = _observation(verdict, compared.units, status, lost, now_ns)
         return Standing(verdict, compared.units, told, self._before_after(status))
+
+    def _shadow_report(self, state: PolicyState, policies: PolicySet) -> ShadowReport | None:
+        since_ns = shadow_since_ns(state, policies.ledger.entries)
+        return self._shadow.report(state.policy, state.digest, since_ns)
 
     def _before_after(self, status: PolicyStatus) -> BeforeAfter | None:
         spec = status.policy.spec
         return self._history.before_after(spec.match.command, spec.goal.metric, status.state.exposed_ns)
 
-    def _compared_of(self, decision: Decision, status: PolicyStatus, policies: PolicySet, now_ns: int) -> _Compared:
-        """Return the comparison of one policy, made again only when something about it changed."""
-        state, spec = status.state, status.policy.spec
-        revision = (decision, state.since_ns, self._units.revision(status.name, state.digest))
+    def _compared_of(self, decision: Decision, status: PolicyStatus, policies: PolicySet) -> _Compared:
+        """Return the comparison of one policy, with what changed since the last time taken in."""
+        state = status.state
+        since_ns = trial_since_ns(state, policies.ledger.entries)
+        trial = (decision, state.since_ns, since_ns)
         known = self._compared.get(status.name)
-        if known is not None and known.revision == revision:
-            return known
-        trial = (status.name, state.digest, trial_since_ns(state, policies.ledger.entries), spec.rollout.unit)
-        units, exclusions = tuple(self._units.units(*trial)), self._units.exclusions(*trial)
-        plan = comparison_plan(status.policy, state)
-        # What the canary showed says nothing against a change since, and would outweigh it for ever: promotion
-        # starts a second test on the hold-back alone, with an error of at most alpha of its own.
-        promoted = [unit for unit in units if unit.stage == state.stage] if state.state is State.ACTIVE else None
-        made = self._compared[status.name] = _Compared(
-            revision,
-            units,
-            comparison_of(decision, plan, units, exclusions),
-            None if promoted is None else comparison_of(decision, plan, promoted, exclusions),
-            None if promoted is None else benefit_lost(decision, plan, promoted, state.since_ns, now_ns),
-        )
-        return made
+        if known is None or known.trial != trial:
+            plan, unit = comparison_plan(status.policy, state), status.policy.spec.rollout.unit
+            # What the canary showed says nothing against a change since, and would outweigh it for ever: promotion
+            # starts a second test on the hold-back alone, with an error of at most alpha of its own.
+            promoted = state.state is State.ACTIVE
+            since = RunningComparison(decision, plan, since_ns, unit, state.stage) if promoted else None
+            known = _Compared(trial, RunningComparison(decision, plan, since_ns, unit), since)
+            self._compared[status.name] = known
+        revision = self._units.revision(status.name, state.digest)
+        if known.revision != revision:
+            running = (known.whole, known.since_promoted)
+            known.comparisons = tuple(one.follow(self._units) for one in running if one is not None)
+            known.units, known.revision = known.whole.units, revision
+        return known
+
+    def _lost(self, compared: _Compared, status: PolicyStatus, now_ns: int) -> str | None:
+        """Return why a promoted policy's benefit counts as lost, None while it does not."""
+        if compared.since_promoted is None:
+            return None
+        state, plan = status.state, comparison_plan(status.policy, status.state)
+        period = period_of(plan, state.since_ns, now_ns)
+        if compared.period is None or compared.period[0] != period:
+            decision, _, since_ns = compared.trial
+            begun_ns, unit = max(since_ns, period.start_ns), status.policy.spec.rollout.unit
+            compared.period = period, RunningComparison(decision, period.plan, begun_ns, unit, state.stage)
+        return benefit_lost(compared.period[1].follow(self._units), plan, now_ns)
 
 
 def trial_since_ns(state: PolicyState, entries: Sequence[LedgerEntry]) -> int:
@@ -193,14 +210,22 @@ def trial_since_ns(state: PolicyState, entries: Sequence[LedgerEntry]) -> int:
     also from an agent whose clock is behind ours and whose runs seem to begin before their exposure.
     """
     exposed = {str(one) for one in EXPOSED}
-    before = any(
+    return state.exposed_ns if _was_in(exposed, state, state.exposed_ns, entries) else 0
+
+
+def shadow_since_ns(state: PolicyState, entries: Sequence[LedgerEntry]) -> int:
+    """Return from when on runs in shadow belong to the present shadow: from any time on, unless there was one before."""
+    return state.since_ns if _was_in({str(State.SHADOW)}, state, state.since_ns, entries) else 0
+
+
+def _was_in(states: Collection[str], state: PolicyState, before_ns: int, entries: Sequence[LedgerEntry]) -> bool:
+    return any(
         entry.policy == state.policy
         and entry.digest == state.digest
-        and entry.to_state in exposed
-        and entry.time_ns < state.exposed_ns
+        and entry.to_state in states
+        and entry.time_ns < before_ns
         for entry in entries
     )
-    return state.exposed_ns if before else 0
 
 
 def _observation(

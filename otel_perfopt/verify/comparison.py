@@ -58,6 +58,21 @@ class Comparison:
         if opening is not None:
             self._begin_with(opening)
 
+    def settled(self, stratum: Stratum) -> bool:
+        """Tell whether nothing in a stratum is still to be frozen, so that from here on order does not matter."""
+        wanted = [
+            criterion
+            for criterion in self.criteria
+            if isinstance(criterion.test, (ExceedanceTest, WinsorisedTest)) and criterion.test.given is None
+        ]
+        return stratum in self._stage_started and all((one.metric, stratum) in self._frozen for one in wanted)
+
+    def stratum_of(self, unit: Unit) -> Stratum | None:
+        """Return the stratum that a unit counts in, None where it counts nowhere."""
+        counts = unit.stage != SHADOW and unit.arm in (TREATMENT, BASELINE)
+        allocation = self._allocation(unit) if counts else None
+        return None if allocation is None else Stratum(unit.stage, allocation)
+
     @property
     def opening(self) -> Opening:
         """What the units so far have fixed, for other processes to go on from."""

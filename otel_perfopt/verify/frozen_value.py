@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.finding import Interval
@@ -24,14 +25,18 @@ STALE_SHARE = 0.3
 MIN_STALE_UNITS = 30
 
 
-def join_frozen(mine: dict[Stratum, float], theirs: dict[Stratum, float], *, pending: bool) -> None:
-    """Take in another process's frozen values.
+def join_frozen(
+    mine: dict[Stratum, float], theirs: dict[Stratum, float], waiting: tuple[Collection[Stratum], Collection[Stratum]]
+) -> None:
+    """Take in another process's frozen values; `waiting` are the strata in which units of each still wait for one.
 
     Raises:
-        ValueError: a value differs, or units still wait for one (`pending`): counts against different
-            values do not add up.
+        ValueError: a value differs, or units of both are in a stratum where one of them waits: counts
+            against different values do not add up.
     """
-    if pending or any(mine.get(stratum, value) != value for stratum, value in theirs.items()):
+    differ = any(mine.get(stratum, value) != value for stratum, value in theirs.items())
+    early = any(stratum in theirs or stratum in waiting[1] for stratum in waiting[0])
+    if differ or early or any(stratum in mine for stratum in waiting[1]):
         raise ValueError("values were frozen apart, or not yet: give all processes the same opening")
     mine |= theirs
 
@@ -75,7 +80,8 @@ class ExceedanceTest:
     def merge(self, other: MetricTest) -> None:
         """Add another process's counts against the same frozen values."""
         theirs = like(self, other)
-        join_frozen(self.frozen, theirs.frozen, pending=bool(self.first or theirs.first))
+        join_frozen(self.frozen, theirs.frozen, (self.first, theirs.first))
+        self.first |= {stratum: list(values) for stratum, values in theirs.first.items()}
         self.inner.merge(theirs.inner)
 
     def above(self, limit: float, alpha: float, *, benefit: bool) -> bool:
@@ -142,7 +148,8 @@ class WinsorisedTest:
     def merge(self, other: MetricTest) -> None:
         """Add another process's sums of values cut at the same frozen values."""
         theirs = like(self, other)
-        join_frozen(self.frozen, theirs.frozen, pending=bool(self.first or theirs.first))
+        join_frozen(self.frozen, theirs.frozen, (self.first, theirs.first))
+        self.first |= {stratum: list(values) for stratum, values in theirs.first.items()}
         self.inner.merge(theirs.inner)
         for stratum, (cut, units) in theirs.cut.items():
             mine = self.cut.get(stratum, (0, 0))

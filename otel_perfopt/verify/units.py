@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,6 +74,7 @@ class _Row:
     segment: str = ""
     unit: str = ""
     mixed: bool = False
+    changed: int = 0
     commands: int = 0
     events: set[str] = field(default_factory=set)
     sums: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class _Row:
     def join(self, other: _Row) -> None:
         """Take in another conversation of the same user or process."""
         self.mixed |= other.mixed or other.arm != self.arm
+        self.changed = max(self.changed, other.changed)
         if other.first_ns < self.first_ns:
             self.first_ns, self.stage, self.allocation = other.first_ns, other.stage, other.allocation
             self.segment = other.segment
@@ -102,6 +104,13 @@ class _Row:
         for metric, (more, number) in other.sums.items():
             total, count = self.sums.get(metric, (0.0, 0))
             self.sums[metric] = (total + more, count + number)
+
+    def comparable(self, since_ns: int) -> bool:
+        return not self.mixed and self.first_ns >= since_ns
+
+    def unit_of(self, unit_id: str, policy: str, digest: str) -> Unit:
+        first = (self.stage, self.arm, self.allocation, self.first_ns)
+        return Unit(unit_id, policy, digest, *first, self.values(), self.user_id, self.segment)
 
     def values(self) -> dict[str, float]:
         means = {metric: total / count for metric, (total, count) in self.sums.items()}
@@ -136,6 +145,7 @@ class UnitTable:
     def __init__(self, max_units: int = MAX_UNITS, max_trials: int = MAX_TRIALS) -> None:
         self._trials: OrderedDict[tuple[str, str], _Trial] = OrderedDict()
         self._observed = 0
+        self._joined: dict[tuple[str, str, str], tuple[int, Mapping[str, _Row]]] = {}
         self._max_units = max_units
         self._max_trials = max_trials
 
@@ -153,7 +163,7 @@ class UnitTable:
             if row is not None:
                 row.judge(given)
                 self._observed += 1
-                trial.revision = self._observed
+                trial.revision = row.changed = self._observed
 
     def state(self) -> Mapping[str, Any]:
         """Return every unit's running sums, as data from which another table goes on."""
@@ -162,6 +172,7 @@ class UnitTable:
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Go on where another table stood."""
         self._trials, self._observed = state["trials"], int(state["observed"])
+        self._joined.clear()
 
     def revision(self, policy: str, digest: str) -> int:
         """Return a number that changes whenever anything about one trial does."""
@@ -177,25 +188,53 @@ class UnitTable:
 
         `unit` is what was allocated: rows of what was allocated together are one, or chance would pass for evidence.
         """
-        trial = self._trials.get((policy, digest))
-        for unit_id, row in _rows(trial, unit).items() if trial else ():
-            if not row.mixed and row.first_ns >= since_ns:
-                first = (row.stage, row.arm, row.allocation, row.first_ns)
-                yield Unit(
-                    unit_id, policy, digest, *first, values=row.values(), user_id=row.user_id, segment=row.segment
-                )
+        for unit_id, row in self._allocated(policy, digest, unit).items():
+            if row.comparable(since_ns):
+                yield row.unit_of(unit_id, policy, digest)
+
+    def changes(
+        self, policy: str, digest: str, after: int, since_ns: int = 0, unit: str = CONVERSATION
+    ) -> Iterator[tuple[str, Unit | None]]:
+        """Yield the id of every unit about which something changed after the revision `after`, and the unit.
+
+        None stands for one that `units` leaves out.
+        """
+        for unit_id, row in self._allocated(policy, digest, unit).items():
+            if row.changed > after:
+                yield unit_id, row.unit_of(unit_id, policy, digest) if row.comparable(since_ns) else None
+
+    def forgotten(self, policy: str, digest: str, ids: Iterable[str], unit: str = CONVERSATION) -> Sequence[str]:
+        """Return which of the units are known no more."""
+        rows = self._allocated(policy, digest, unit)
+        return [unit_id for unit_id in ids if unit_id not in rows]
 
     def exclusions(self, policy: str, digest: str, since_ns: int = 0, unit: str = CONVERSATION) -> Exclusions:
         """Return what `units` leaves out: conversations seen in both arms, earlier ones and forgotten ones."""
         trial = self._trials.get((policy, digest))
         if trial is None:
             return Exclusions()
-        rows = _rows(trial, unit).values()
+        rows = self._allocated(policy, digest, unit).values()
         mixed = [row for row in rows if row.mixed and row.first_ns >= since_ns]
         counts = Counter(trial.forgotten)
         counts["seen in both arms"] += len(mixed)
         counts["begun before this trial"] += sum(row.first_ns < since_ns for row in rows)
         return Exclusions(+counts, faulted=sum(metric_kind.FAULT in row.events for row in mixed))
+
+    def _allocated(self, policy: str, digest: str, unit: str) -> Mapping[str, _Row]:
+        """Return the rows of what was allocated; joined once for all who ask until something changes."""
+        trial = self._trials.get((policy, digest))
+        if trial is None:
+            return {}
+        if unit not in {USER, PROCESS}:
+            return trial.rows
+        key = (policy, digest, unit)
+        known = self._joined.get(key)
+        if known is None or known[0] != trial.revision:
+            self._joined.pop(key, None)
+            known = self._joined[key] = (trial.revision, _together(trial, unit))
+            while len(self._joined) > self._max_trials:
+                self._joined.pop(next(iter(self._joined)))
+        return known[1]
 
     def _observe(self, policy: str, assignment: Assignment, execution: Execution) -> None:
         trial = self._trials.setdefault((policy, assignment.digest), _Trial())
@@ -214,12 +253,11 @@ class UnitTable:
         if execution.command.start_ns < row.first_ns:
             row.first_ns, row.stage, row.allocation = _start(assignment, execution)
             row.segment = _segment(execution) or row.segment
+        row.changed = self._observed
         _count(row, policy, execution)
 
 
-def _rows(trial: _Trial, unit: str) -> Mapping[str, _Row]:
-    if unit not in {USER, PROCESS}:
-        return trial.rows
+def _together(trial: _Trial, unit: str) -> Mapping[str, _Row]:
     together: dict[str, _Row] = {}
     for row in trial.rows.values():
         allocated = row.user_id if unit == USER else row.unit

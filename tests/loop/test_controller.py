@@ -10,9 +10,9 @@ from simulated_fleet import SECOND, SimulatedFleet
 from otel_perfopt.decide.observation import Extension
 from otel_perfopt.decide.state import State
 from otel_perfopt.errors import TransitionError
-from otel_perfopt.loop import findings_watch, observatory
+from otel_perfopt.loop import findings_watch
 from otel_perfopt.loop.controller import Controller
-from otel_perfopt.verify.comparison import comparison_of
+from otel_perfopt.verify.running_comparison import RunningComparison
 
 POLICY = """
 apiVersion: perfopt.dev/v1
@@ -218,11 +218,13 @@ def test_units_are_compared_again_only_when_they_changed(controller, fleet, monk
     before = controller.turn().standings["parallel"].verdict
     made = []
 
+    follow = RunningComparison.follow
+
     def counted(*arguments):
         made.append(arguments)
-        return comparison_of(*arguments)
+        return follow(*arguments)
 
-    monkeypatch.setattr(observatory, "comparison_of", counted)
+    monkeypatch.setattr(RunningComparison, "follow", counted)
     fleet.now_ns += 3 * SECOND
     assert controller.turn().standings["parallel"].verdict == before
     assert not made

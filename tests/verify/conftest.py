@@ -1,4 +1,4 @@
-"""The simulator of the benchmark serves the tests too."""
+"""The simulator of the benchmark serves the tests too; the guarded trial is imported by the tests beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
