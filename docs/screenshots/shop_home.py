@@ -4,7 +4,7 @@ The agent is simulated, so that the same seed gives the same home; its conversat
 real controller publishes, and everything else in the home was made by the real thing.
 """
 
-# ruff: noqa: INP001, S311 - a script beside the documentation; its draws only need to be the same each time
+# ruff: noqa: D102, INP001, PLR0917, S311 - a script beside the documentation; its draws only need to be the same each time
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from otel_perfopt.decide.ledger import LedgerHead
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.errors import PerfoptError
+from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.controller import Controller, Turn
 from otel_perfopt.loop.performance_goals import read_goals
 from otel_perfopt.loop.queue import QueueItem, optimization_queue
@@ -64,13 +65,17 @@ class LoopThread:
         every_s: float,
         clock: Callable[[], int] = time.time_ns,
         after: Callable[[Turn], None] = lambda _turn: None,
+        past: Callable[[], Sequence[Execution]] = tuple,
     ) -> None:
         self._controller = controller
         self._every_s = every_s
         self._clock = clock
         self._after = after
         self._recent = RecentRuns()
-        controller.observatory.run_listeners.append(self._recent.observe)
+        # A controller that goes on where another stood is told of new runs only; the analysis reads the others.
+        self._past = past
+        self._knows_past = False
+        controller.observatory.run_listeners.append(self._hear)
         self._runs = self._turns = 0
         self._asked = threading.Event()
         self._stopped = threading.Event()
@@ -136,6 +141,7 @@ class LoopThread:
         controller, policies = self._controller, self._controller.policies
         faults: list[str] = list(turn.problems)
         findings = controller.findings.latest(turn.now_ns, faults.append)
+        self._learn_past()
         self._recent.forget_before(turn.now_ns)
         return Seen(
             turn=turn,
@@ -156,6 +162,21 @@ class LoopThread:
             unread=sum(controller.observatory.tally.problem_counts.values()),
             faults=tuple(faults),
         )
+
+    def _hear(self, run: Execution) -> None:
+        self._recent.observe(run)
+
+    def _learn_past(self) -> None:
+        """Take into account, once, the runs of the last hour from before the start."""
+        if self._knows_past or self._controller.findings.analysis is None:
+            return
+        self._knows_past = True
+        runs = sorted(self._past(), key=lambda run: run.command.end_ns)
+        # Whoever heard as many itself knows more than what is kept to look at.
+        if self._runs < len(runs):
+            self._recent = RecentRuns()
+            for run in runs:
+                self._recent.observe(run)
 
     def _goals(self, faults: list[str]) -> tuple[GoalReading, ...]:
         try:

@@ -68,7 +68,7 @@ def running_console(
         made.observatory.run_listeners.append(shelf.add)
         plans = PlanShelf(source, lambda: prices_of(home))
         stack.callback(plans.close)
-        loop = LoopThread(made, settings.every_s, clock, tell(made))
+        loop = LoopThread(made, settings.every_s, clock, tell(made), shelf.newest)
         desk = Desk(settings, loop, shelf, plans, SessionBook(settings.login_token), clock=clock)
         receiver = Receiver(home, settings.agent_token, desk.received)
         stack.callback(receiver.close)

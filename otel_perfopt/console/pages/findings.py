@@ -108,9 +108,9 @@ def finding(visit: Visit) -> Response:
 
 def finding_key(finding: Finding) -> str:
     """Return a finding's part of the address: the same for as long as it is found of the same target."""
-    return sha256(
-        f"{finding.label}|{finding.effect.metric}|{finding.window_ns[0] if finding.kind in _OF_SERIES else 0}".encode()
-    ).hexdigest()[:16]
+    acts = finding.suggestion.optimization if finding.suggestion is not None else ""
+    began = finding.window_ns[0] if finding.kind in _OF_SERIES else 0
+    return sha256(f"{finding.label}|{finding.effect.metric}|{acts}|{began}".encode()).hexdigest()[:16]
 
 
 def _found(finding: Finding, seen: Seen | None) -> Found:
@@ -120,6 +120,7 @@ def _found(finding: Finding, seen: Seen | None) -> Found:
         status.name
         for status in statuses
         if status.policy.metadata.annotations.get("perfopt.dev/finding") == finding.label
+        and status.policy.spec.optimize.type == wanted
     )
     return Found(
         key=finding_key(finding),
@@ -162,4 +163,6 @@ def _shares(finding: Finding, analysis: Analysis) -> list[ShareRow]:
 
 
 def _recommendation(finding: Finding, analysis: Analysis) -> Recommendation | None:
-    return next((one for one in analysis.recommendations if finding.label in one.findings), None)
+    wanted = finding.suggestion.optimization if finding.suggestion is not None else ""
+    same = (one for one in analysis.recommendations if one.implementation.optimization == wanted)
+    return next((one for one in same if finding.label in one.findings), None)
