@@ -80,7 +80,7 @@ class BatchTools:
         self._board.after_fork()
         self._company, self._calls, self._latest = {}, {}, {}
 
-    def _together(self, use: Use, call: ToolCall, key: Hashable, form: Form, *args: Any, **kwargs: Any) -> Any:
+    def _together(self, use: Use, call: ToolCall, key: Hashable, form: Form, /, *args: Any, **kwargs: Any) -> Any:
         """Stand in for the tool's function."""
         parameters = _parameters(use.rule)
         batch, place = self._board.join(key, dict(call.arguments or {}), parameters.max_size)
@@ -106,7 +106,7 @@ class BatchTools:
         return call.function(*args, **kwargs)
 
     async def _together_async(
-        self, use: Use, call: ToolCall, key: Hashable, form: Form, *args: Any, **kwargs: Any
+        self, use: Use, call: ToolCall, key: Hashable, form: Form, /, *args: Any, **kwargs: Any
     ) -> Any:
         parameters = _parameters(use.rule)
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.runtime import Runtime
 from otel_perfopt.act.snapshot_source import FixedSource
-from otel_perfopt.signal.calls import RunContext
+from otel_perfopt.signal.calls import RunContext, ToolCall
 
 KEYS = "abc"
 TRACER = TracerProvider().get_tracer("test")
@@ -106,13 +107,60 @@ def coroutines(tools):
     return {name: one(function) for name, function in tools.items()}
 
 
-def new_runtime(*, cache: bool = True, parallel: bool = True, scope: str = "process") -> Runtime:
-    chosen = []
+def new_runtime(
+    *, cache: bool = True, parallel: bool = True, scope: str = "process", tools: Any = None, store: str = ""
+) -> Runtime:
+    """With `tools`, also `preload` by rules that are often wrong, and `batch_tools` with a form for many."""
+    chosen, spans = [], CallSpans()
     if cache:
-        chosen.append(decision("tool_cache", parameters={"scope": scope}))
+        chosen.append(decision("tool_cache", parameters={"scope": scope, "store": store}))
     if parallel:
         chosen.append(decision("parallel_tools"))
-    return Runtime(FixedSource(snapshot(*chosen)), spans=CallSpans())
+    if tools is not None:
+        chosen.append(decision("preload", parameters={"rules": FORESEEN, "budget": 1.0, "min_precision": 0.0}))
+        chosen.append(decision("batch_tools", parameters={"window": "1ms"}))
+        spans = CallSpans(template=lambda name: template(tools, name), batch_form=lambda name: batch_form(tools, name))
+    return Runtime(FixedSource(snapshot(*chosen)), spans=spans)
+
+
+SAME_KEY = {"key": {"of": "read_one", "from": "arguments", "path": "key"}}
+WRITTEN_KEY = {"key": {"of": "write_one", "from": "arguments", "path": "key"}}
+FORESEEN = [
+    {"after": "read_one", "call": "read_all"},
+    {"after": "read_all", "call": "read_one", "arguments": SAME_KEY},
+    {"after": "write_one", "call": "read_one", "arguments": WRITTEN_KEY},
+    {"after": "write_one", "call": "read_all"},
+    {"after": "mystery", "call": "read_all"},
+    {"after_command": "/task", "command": "/task", "call": "read_all"},
+    {"after_command": "/task", "command": "/task", "call": "read_one", "arguments": SAME_KEY},
+]
+
+
+def template(tools: dict[str, Any], name: str) -> ToolCall | None:
+    return ToolCall(name, tools[name], (), {}) if name in tools else None
+
+
+def batch_form(tools: dict[str, Any], name: str) -> Any:
+    if name != "read_one":
+        return None
+    one = tools[name]
+
+    def outcome(arguments: Any) -> Any:
+        try:
+            return one(**arguments)
+        except KeyError as error:
+            return error
+
+    async def outcome_later(arguments: Any) -> Any:
+        try:
+            return await one(**arguments)
+        except KeyError as error:
+            return error
+
+    async def many_later(asked: Any) -> Any:
+        return [await outcome_later(arguments) for arguments in asked]
+
+    return many_later if inspect.iscoroutinefunction(one) else lambda asked: [outcome(item) for item in asked]
 
 
 def new_agent(runtime: Runtime, conversation: str = "c") -> Agent:
@@ -184,6 +232,79 @@ def test_an_asynchronous_agent_gets_what_the_plain_calls_give(program, cache, pa
         runtime.close()
     assert (world.log, world.values) == (plain.log, plain.values)
     assert not any(breaker.faults for breaker in runtime.faults.breakers.values())
+
+
+class NamingAgent(Agent):
+    """An agent whose calls carry their arguments by name, as the instrumentation's do."""
+
+    def call(self, function, *args, **kwargs):
+        call = ToolCall(function.__name__, function, args, kwargs, self.run, arguments=dict(kwargs))
+        return self.runtime.around_tool(call, lambda call: call.function(*call.args, **call.kwargs))
+
+    async def call_async(self, function, *args, **kwargs):
+        async def execute(call):
+            return await call.function(*call.args, **call.kwargs)
+
+        call = ToolCall(function.__name__, function, args, kwargs, self.run, arguments=dict(kwargs))
+        return await self.runtime.around_tool_async(call, execute)
+
+
+def naming_agents(runtime):
+    """Two commands of one conversation, one after the other."""
+    for _ in range(2):
+        agent = NamingAgent(runtime, RunContext("/task", "c", "", TRACER.start_span("/task")))
+        yield agent
+        agent.run.open = False
+        runtime.run_ended(agent.run)
+
+
+@settings(max_examples=150, deadline=None)
+@given(program=replies, cache=st.booleans(), parallel=st.booleans(), moment_s=st.sampled_from([0.0, 0.0005]))
+def test_reads_made_ahead_and_together_change_nothing(program, cache, parallel, moment_s):
+    """With `preload` by rules that are often wrong and `batch_tools`, two commands see what serial execution gives."""
+    plain, world = World(), World(moment_s)
+    expected = [play(program, plain.tools(), None) for _ in range(2)]
+    tools = world.tools()
+    runtime = new_runtime(cache=cache, parallel=parallel, tools=tools)
+    try:
+        assert [play(program, tools, agent) for agent in naming_agents(runtime)] == expected
+    finally:
+        runtime.close()
+    assert (world.log, world.values) == (plain.log, plain.values)
+    assert not any(breaker.faults for breaker in runtime.faults.breakers.values())
+
+
+@settings(max_examples=100, deadline=None)
+@given(program=replies, cache=st.booleans(), parallel=st.booleans())
+def test_coroutines_made_ahead_and_together_change_nothing(program, cache, parallel):
+    """The same with coroutines and tasks."""
+    plain, world = World(), World()
+    expected = [play(program, plain.tools(), None) for _ in range(2)]
+    tools = coroutines(world.tools())
+    runtime = new_runtime(cache=cache, parallel=parallel, tools=tools)
+
+    async def go():
+        return [await play_async(program, tools, agent) for agent in naming_agents(runtime)]
+
+    try:
+        assert asyncio.run(go()) == expected
+    finally:
+        runtime.close()
+    assert (world.log, world.values) == (plain.log, plain.values)
+    assert not any(breaker.faults for breaker in runtime.faults.breakers.values())
+
+
+def test_reads_made_ahead_are_claimed():
+    """The comparison would be empty if nothing made ahead were ever claimed."""
+    world = World()
+    tools = world.tools()
+    runtime = new_runtime(cache=False, parallel=False, tools=tools)
+    claimed = 0
+    for agent in naming_agents(runtime):
+        play([[Step("read_one", {"key": "a"}, asked=False)], [Step("read_all", {}, asked=False)]], tools, agent)
+        claimed += agent.run.span.attributes.get("perfopt.policy.preload-policy.claimed", 0)
+    runtime.close()
+    assert claimed >= 2
 
 
 @settings(max_examples=40, deadline=None)
