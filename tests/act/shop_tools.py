@@ -42,3 +42,15 @@ def read_odd(sku):
 def read_fails(sku):
     note("fails")
     raise LookupError(sku)
+
+
+VALUES: dict[str, int] = {}
+
+
+def read_value(key):
+    return [VALUES.get(key, 0)]
+
+
+def write_value(key, value):
+    VALUES[key] = value
+    return "written"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import shop_tools
 from governed import Agent, decision, snapshot
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis_process import free_port, running_redis
 
@@ -328,3 +328,28 @@ def test_only_what_is_the_same_everywhere_has_a_key():
     assert key(shop_tools.read_stock, "a") == key(shop_tools.read_stock, sku="a") != key(shop_tools.read_stock, "b")
     assert key(shop_tools.read_stock, "1") != key(shop_tools.read_stock, 1)
     assert key(shop_tools.read_odd, "a") != key(shop_tools.read_stock, "a")
+
+
+turns = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from("ab"), st.none() | st.integers(0, 9)), min_size=1, max_size=12
+)
+
+
+def test_random_turns_of_two_processes_never_see_the_past(redis_url, new_process):
+    """Reads and writes of two processes in any order: every read is what serial execution gives, and some are shared."""
+    agents = [new_process(), new_process()]
+    for agent in agents:
+        agent.runtime._cache.shared._workers[0].timeout_s = 20.0
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(turns)
+    def play(program):
+        for number, key, value in program:
+            if value is not None:
+                agents[number].call(shop_tools.write_value, key, value)
+            else:
+                assert agents[number].call(shop_tools.read_value, key) == [shop_tools.VALUES.get(key, 0)]
+
+    play()
+    assert sum(counts(agent).get("store_hits", 0) for agent in agents) > 5
+    assert not any(counts(agent).get("store_faults") for agent in agents)
