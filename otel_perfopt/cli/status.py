@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from otel_perfopt.cli.options import home_option
@@ -18,11 +17,13 @@ from otel_perfopt.loop.observatory import Standing
 from otel_perfopt.report.home_view import HomeView, HomeWatch
 from otel_perfopt.report.ledger import what_happened
 from otel_perfopt.report.queue import queue_table
-from otel_perfopt.report.standing import policy_lines, policy_table
+from otel_perfopt.report.standing import policy_lines, policy_list, policy_table
 from otel_perfopt.report.wording import clock
 
 _WATCH_S = 2.0
 _LAST_ENTRIES = 5
+# Columns that the table needs to read well.
+_WIDE = 150
 
 
 @click.command()
@@ -35,7 +36,8 @@ def status(home: Path, watch: bool, looks: int | None) -> None:
         raise click.UsageError("--looks goes with --watch")
     console, home_watch = Console(), HomeWatch(home, writes=True)
     if not watch:
-        console.print(_shown(home_watch.look(time.time_ns()), policy_table))
+        table = policy_table if console.width >= _WIDE else policy_list
+        console.print(_shown(home_watch.look(time.time_ns()), table))
         return
 
     def view() -> RenderableType:
@@ -46,7 +48,9 @@ def status(home: Path, watch: bool, looks: int | None) -> None:
     watch_on(view, console, every_s=_WATCH_S, looks=looks)
 
 
-def _shown(view: HomeView, table: Callable[[Sequence[PolicyStatus], Mapping[str, Standing]], Table]) -> RenderableType:
+def _shown(
+    view: HomeView, table: Callable[[Sequence[PolicyStatus], Mapping[str, Standing]], RenderableType]
+) -> RenderableType:
     parts: list[RenderableType] = [Text(problem, style="red") for problem in view.problems]
     if view.killed:
         parts.append(Text("everything is switched off: perfopt unkill", style="bold red"))

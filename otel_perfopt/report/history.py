@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.analyse.history import (
     ChangePoint,
@@ -22,6 +24,7 @@ def history(analysis: Analysis) -> Section | None:
     """Each series' trend, season and change points, what is to come, what rang, and what ties the series."""
     if not analysis.histories:
         return None
+    told = tuple(item for item in analysis.histories if not _says_nothing(item))
     rows = tuple(
         (
             f"{item.name} ({item.unit.strip('{}')})" if item.unit else item.name,
@@ -29,10 +32,10 @@ def history(analysis: Analysis) -> Section | None:
             _season(item.season),
             _changes(item),
         )
-        for item in analysis.histories
+        for item in told
     )
     drawn = tuple(_drawn(item, analysis) for item in analysis.histories if not isinstance(item.trend, NotEnoughHistory))
-    ahead = tuple(_outlook(item) for item in analysis.histories if item.forecast is not None)
+    ahead = tuple(_outlook(item) for item in told if item.forecast is not None)
     tables = (
         Table(("series", "trend", "season", "change points"), rows),
         Table(("series", "next day and after", "coming highs and lows", "alarms"), ahead, title="To come"),
@@ -40,9 +43,25 @@ def history(analysis: Analysis) -> Section | None:
     )
     return Section(
         "Over time",
+        tuple(_silent(analysis.histories)),
         tables=tuple(table for table in tables if table.rows),
         charts=tuple(chart for chart in drawn if chart),
     )
+
+
+def _says_nothing(item: History) -> bool:
+    parts = (item.trend, item.season, item.change_points)
+    return all(isinstance(part, NotEnoughHistory) for part in parts)
+
+
+def _silent(histories: Sequence[History]) -> Iterator[str]:
+    """Say once for all series of which nothing can be said why that is."""
+    by_reason: dict[str, list[str]] = {}
+    for item in histories:
+        if _says_nothing(item) and isinstance(item.trend, NotEnoughHistory):
+            by_reason.setdefault(item.trend.reason, []).append(item.name)
+    for reason, names in by_reason.items():
+        yield f"Nothing can be said yet of {', '.join(names)}: {reason}."
 
 
 def _drawn(item: History, analysis: Analysis) -> Chart | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -45,17 +47,28 @@ def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Stand
     return table
 
 
-def policy_lines(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Table:
-    """Return one line a policy, what waits for a person first: for a screen that is looked at again and again."""
+def policy_list(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Group:
+    """Return a line a policy, and below what each waits for and says: for terminals too narrow for the table."""
+    told = []
+    for status in statuses:
+        standing = standings.get(status.name)
+        said = what_now(status, standing.verdict if standing else None) + _before_after(standing)
+        told.append(Text.assemble((status.name, "bold"), "\n", said.strip()) if said else Text(status.name))
+    return Group(policy_lines(statuses, standings, says=False), *(Padding(text, (1, 0, 0, 0)) for text in told))
+
+
+def policy_lines(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing], *, says: bool = True) -> Table:
+    """Return one line a policy, what waits for a person first; with `says` its end is cut where there is no room."""
     ranked = sorted(statuses, key=lambda one: (one.pending_gate is None, one.name))
     rows = [_line(status, standings.get(status.name)) for status in ranked]
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for place, name in enumerate(("policy", "state", "units", "goal so far", "guardrails")):
         # Only what is said last may be cut where the terminal is narrow.
         table.add_column(name, no_wrap=True, width=max((len(name), *(len(row[place]) for row in rows))))
-    table.add_column("now")
+    if says:
+        table.add_column("now")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row if says else row[:-1]))
     return table
 
 
