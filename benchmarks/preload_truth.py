@@ -3,8 +3,8 @@
     python benchmarks/preload_truth.py [--learn 60] [--conversations 40] [--back-office]
 
 First the agent works without any optimization, and `analyse` mines rules from what was recorded. Then
-the same new conversations run at once as they are, with preload, with `parallel_tools`, and with both,
-each against back ends of its own. Printed are the time of a workflow (/query, then /task) against the
+the same new conversations run at once as they are, with preload, with `tool_cache` besides, and with
+`parallel_tools` besides those, each against back ends of its own. Printed are the time of a workflow (/query, then /task) against the
 plain one (paired by conversation, 95 % interval), the share of early calls that nobody came for, and
 how many commands failed. With `--back-office` somebody else changes the shop's rows meanwhile, and what
 a write is checked against (`get_order`, `get_customer`) is not read ahead.
@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 from support.launch import running_backends
 
-VARIANTS = ("plain", "preload", "parallel_tools", "both")
+VARIANTS = ("plain", "preload", "preload + cache", "all three")
 CHECKED = ("get_order", "get_customer")
 CONCURRENCY = 3
 
@@ -144,16 +144,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
         backends = {
-            name: stack.enter_context(running_backends(folder / f"backends-{name}", back_office=options.back_office))
+            name: stack.enter_context(
+                running_backends(folder / f"backends-{VARIANTS.index(name)}", back_office=options.back_office)
+            )
             for name in VARIANTS
         }
         learning = folder / "learning"
         learning.mkdir()
         started(learning, backends["plain"], 0, options.learn).wait()
         preload = mined(learning, options)
-        parallel = [decision("parallel_tools", "parallel-tools", {"max_concurrency": 8})]
-        in_force = {"preload": preload, "parallel_tools": parallel, "both": [*preload, *parallel]}
-        homes = {name: folder / name for name in VARIANTS}
+        exclude = Match(tool=CHECKED) if options.back_office else Match()
+        cache = decision("tool_cache", "tool-cache", {"ttl_s": 30.0, "scope": "conversation"}, exclude=exclude)
+        parallel = decision("parallel_tools", "parallel-tools", {"max_concurrency": 8})
+        in_force = {
+            "preload": preload,
+            "preload + cache": [*preload, cache],
+            "all three": [*preload, cache, parallel],
+        }
+        homes = {name: folder / name.replace(" ", "-") for name in VARIANTS}
         for name, home in homes.items():
             put_in_force(home, in_force.get(name, ()))
         running = [started(homes[name], backends[name], options.learn, options.conversations) for name in VARIANTS]
