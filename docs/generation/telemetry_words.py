@@ -43,7 +43,7 @@ METRICS: Final[Mapping[str, str]] = {
     "perfopt.policy.change.time": "when it last went from one state to another (Unix time)",
     "perfopt.policy.approval.waiting_time": "how long its next gate waits for somebody; 0 where nothing waits",
     "perfopt.policy.expected_time": "time to a verdict at today's traffic",
-    "perfopt.policy.priority": "which of the policies comes first, as the queue ranks them",
+    "perfopt.policy.priority": "what is next: expected share saved × chance of success ÷ risk; the greatest comes first",
     "perfopt.policy.risk": "the risk of its type, as a code",
     "perfopt.goal.response_time": "how long a command takes: reference, current and target",
     "perfopt.goal.thinking_time": "how long a command thinks: the same three",

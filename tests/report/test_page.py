@@ -24,6 +24,7 @@ from otel_perfopt.analyse.recommendation import Impact, Implementation, Monitor,
 from otel_perfopt.execution.model import Target
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.loop.controller import Controller
+from otel_perfopt.report.history import history
 from otel_perfopt.report.home_sections import home_sections
 from otel_perfopt.report.home_view import HomeWatch
 from otel_perfopt.report.html import report_html
@@ -195,3 +196,15 @@ def test_the_watched_status_is_a_line_a_policy_and_never_cuts_its_name(home, wid
     assert head.split()[:4] == ["policy", "state", "units", "goal"]
     assert line.startswith("parallel ")
     assert len(line) <= width
+
+
+def test_series_that_say_nothing_are_told_once(tmp_path):
+    """An hour of telemetry has one sentence on time, not a table of excuses."""
+    recorded = RecordedWeeks(tmp_path)
+    recorded.write(0, 5, 2.0)
+    part = history(analyse(RecordedExecutions(open_recorded([tmp_path / "telemetry"]))))
+    assert len(part.sentences) == 1
+    assert "mean run time" in part.sentences[0]
+    assert "are needed" in part.sentences[0]
+    assert part.tables == ()
+    assert part.charts == ()
