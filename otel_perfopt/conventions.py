@@ -195,6 +195,12 @@ METRIC_ERRORS: Final = ("perfopt.errors", "{error}")
 METRIC_ERROR_TIME: Final = ("perfopt.errors.time", "s")
 METRIC_ERROR_COST: Final = ("perfopt.errors.cost", "USD")
 METRIC_SATISFACTION: Final = ("perfopt.satisfaction", "1")
+METRIC_CAPACITY_DESIRED: Final = (
+    "perfopt.capacity.desired",
+    "{call}",
+)  # at once, for nobody to wait; for an autoscaler
+METRIC_CAPACITY_LIMIT: Final = ("perfopt.capacity.limit", "{call}")  # at once, as the provider has shown it bears
+METRIC_CAPACITY_WAITING: Final = ("perfopt.capacity.waiting", "{call}")
 METRIC_OVERHEAD: Final = ("perfopt.overhead.time", "s")  # CPU time of our own thread
 METRIC_FAULTS: Final = ("perfopt.faults", "{fault}")
 METRIC_DROPPED: Final = ("perfopt.spans.dropped", "{span}")
@@ -218,6 +224,7 @@ METRIC_POLICY_CHANGED: Final = ("perfopt.policy.change.time", "s")  # Unix time 
 METRIC_POLICY_WAITING: Final = ("perfopt.policy.approval.waiting_time", "s")  # 0: nothing waits
 METRIC_POLICY_REMAINING: Final = ("perfopt.policy.expected_time", "s")  # until a verdict
 METRIC_POLICY_RISK: Final = ("perfopt.policy.risk", "")
+METRIC_POLICY_PRIORITY: Final = ("perfopt.policy.priority", "")  # what is next: expected share saved, learned from
 METRIC_GOAL_RESPONSE: Final = ("perfopt.goal.response_time", "s")
 METRIC_GOAL_THINKING: Final = ("perfopt.goal.thinking_time", "s")
 METRIC_GOAL_TOOLS: Final = ("perfopt.goal.tool_time", "s")

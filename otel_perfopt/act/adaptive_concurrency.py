@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from otel_perfopt import conventions
 from otel_perfopt.act.call_queue import CallQueue
+from otel_perfopt.act.capacity_gauges import CapacityGauges, LineReading, PeakDemand
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
 from otel_perfopt.act.concurrency_limit import AimdLimit, LimitBounds
 from otel_perfopt.act.enrolment import Use
@@ -33,6 +33,21 @@ class Line:
         self.queue = CallQueue(self._open, clock)
         self._clock = clock
         self._paused_until_ns = 0
+        self._peak = PeakDemand()
+
+    @property
+    def demand(self) -> int:
+        """How many calls are under way or wait now."""
+        return self.queue.in_flight + self.queue.waiting
+
+    def asked(self) -> None:
+        """One more call is there, before it waits or goes."""
+        self._peak.saw(self.demand + 1, self._clock.monotonic_ns())
+
+    def reading(self, model: str) -> LineReading:
+        """Return what the gauges tell of this line."""
+        wanted = self._peak.value(self.demand, self._clock.monotonic_ns())
+        return LineReading(model, self.limit.limit, self.queue.waiting, wanted)
 
     def ended(self, error: BaseException | None, began_ns: int) -> None:
         """A call is over: the limit learns from it, and the next has its turn."""
@@ -58,15 +73,17 @@ class AdaptiveConcurrency:
 
     name = NAME
 
-    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK, gauges: CapacityGauges | None = None) -> None:
         self._clock = clock
-        self._lines: dict[Hashable, Line] = {}
+        self._gauges = gauges or CapacityGauges()
+        self._lines: dict[tuple[str, str, str, str], Line] = {}
         self._lock = threading.Lock()
 
     def around(self, use: Use, call: InferenceCall, proceed: Proceed) -> Any:
         """Make the call in its turn."""
         parameters = _parameters(use)
         line = self.line(use, call)
+        line.asked()
         waited_s = line.queue.enter(priority_of(parameters, call.run.command), _wait_s(use, parameters))
         turn = _Turn(line, self._clock.monotonic_ns())
         turn.describe(use, call, waited_s)
@@ -82,6 +99,7 @@ class AdaptiveConcurrency:
         """Do the same for an asynchronous call."""
         parameters = _parameters(use)
         line = self.line(use, call)
+        line.asked()
         waited_s = await line.queue.enter_async(priority_of(parameters, call.run.command), _wait_s(use, parameters))
         turn = _Turn(line, self._clock.monotonic_ns())
         turn.describe(use, call, waited_s)
@@ -102,16 +120,26 @@ class AdaptiveConcurrency:
                 if len(self._lines) >= MAX_LINES:
                     key = (*key[:3], conventions.METRIC_OVERFLOW)
                 line = self._lines.setdefault(key, Line(_parameters(use), self._clock))
+            self._gauges.follow(self.readings)
         return line
+
+    def readings(self) -> list[LineReading]:
+        """Return what each line is like now, by model."""
+        return [line.reading(key[-1]) for key, line in list(self._lines.items())]
 
     def demand(self) -> int:
         """Return how many calls are under way or wait now: what capacity would serve all of them at once."""
-        return sum(line.queue.in_flight + line.queue.waiting for line in list(self._lines.values()))
+        return sum(line.demand for line in list(self._lines.values()))
+
+    def close(self) -> None:
+        """The gauges tell nothing any more."""
+        self._gauges.close()
 
     def after_fork(self) -> None:
         """Nobody of the parent's waits here; what was learned about limits is learned anew."""
         self._lock = threading.Lock()
         self._lines = {}
+        self._gauges.after_fork()
 
 
 class _Turn:
