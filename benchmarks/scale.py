@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -126,21 +125,19 @@ def generate(folder: Path, spans: int) -> None:
 
 def analyse(folder: Path, workers: int) -> None:
     """Analyse a store in this process, and print what it took and what it found as JSON."""
-    stages: dict[str, float] = {}
+    stages: dict[str, list[float]] = {}
     begin = time.perf_counter()
     with open_store(folder, create=False) as store:
         analysis = analyse_store(
             store,
             StoreQuestion(workers=workers),
-            on_stage=lambda name: stages.setdefault(name, time.perf_counter() - begin),
+            on_stage=lambda name: stages.setdefault(name, [time.perf_counter() - begin, time.process_time()]),
         )
     taken = time.perf_counter() - begin
-    mine, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         json.dumps(
             {
                 "wall_s": taken,
-                "cpu_s": mine.ru_utime + mine.ru_stime + children.ru_utime + children.ru_stime,
                 "stages": stages,
                 "spans": analysis.tally.spans,
                 "runs": analysis.counts.runs,
@@ -156,12 +153,21 @@ class Memory(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.pid, self.peak, self.cpu_s, self.stopped = pid, 0, 0.0, threading.Event()
+        self.pid, self.peak, self.stopped = pid, 0, threading.Event()
+        self._cpu: dict[int, float] = {}
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of the process and of those it started, also while they still wait for work."""
+        return sum(self._cpu.values())
 
     def run(self) -> None:
         """Look five times a second."""
         while not self.stopped.wait(0.2):
-            self.peak = max(self.peak, sum(map(_pss, _tree(self.pid))))
+            processes = _tree(self.pid)
+            self.peak = max(self.peak, sum(map(_pss, processes)))
+            for pid in processes:
+                self._cpu[pid] = max(self._cpu.get(pid, 0.0), _cpu_s(pid))
 
 
 def _tree(pid: int) -> list[int]:
@@ -171,6 +177,14 @@ def _tree(pid: int) -> list[int]:
             for task in Path(f"/proc/{each}/task").iterdir():
                 found.extend(map(int, (task / "children").read_text().split()))
     return found
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss(pid: int) -> int:
@@ -198,6 +212,7 @@ def measured(folder: Path, spans: int, workers: int) -> dict:
         raise SystemExit("the analysis failed")
     found = json.loads(out.splitlines()[-1])
     found["peak_bytes"] = memory.peak
+    found["cpu_s"] = memory.cpu_s
     return found
 
 
@@ -207,7 +222,12 @@ def show(spans: int, found: dict) -> None:
         f"processes ({found['cpu_s'] / spans * 1e6:.0f} µs a span), peak {found['peak_bytes'] / 2**30:.2f} GiB of all processes; "
         f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
-    print("  until: " + ", ".join(f"{name} {at:.1f} s" for name, at in found["stages"].items()))
+    print(
+        "  until: "
+        + ", ".join(
+            f"{name} {at:.1f} s ({cpu:.1f} s CPU of this process)" for name, (at, cpu) in found["stages"].items()
+        )
+    )
     for note in found["notes"]:
         print("  note:", note)
     for finding in found["findings"]:

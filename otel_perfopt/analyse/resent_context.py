@@ -110,17 +110,17 @@ class ResentContext:
 
     def _resent(self, name: str, command: _Command, uncached: Interval) -> Finding:
         resent = command.units.total("resent") / command.units.total("input")
-        again = f"{percent_range(uncached)} were sent again without being read from a prompt cache"
+        known = f"{percent(resent)} of the input tokens of {name or 'all runs'} had been sent before, and "
+        summary = f"{known}{percent_range(uncached)} were sent again without being read from a prompt cache."
         if not command.cache_known:
-            again = (
-                f"the source does not say whether a prompt cache answered for them ({percent_range(uncached)} at most)"
+            summary = (
+                f"{percent_range(uncached)} of the input tokens of {name or 'all runs'} had been sent before; the source "
+                "does not say whether a prompt cache answered for them, so this is the most that one could."
             )
         return Finding(
             kind="resent_context",
             target=Target(command=name),
-            summary=(
-                f"{percent(resent)} of the input tokens of {name or 'all runs'} had been sent before, and {again}."
-            ),
+            summary=summary,
             detector=self.name,
             effect=Effect("input_tokens", "{token}", uncached, _per_run(uncached, command)),
             occurrences=command.calls,

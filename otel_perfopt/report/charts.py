@@ -25,6 +25,8 @@ KIND_COLOURS = {
 }
 CRITICAL = "#d6336c"
 MOST_BARS = 120
+# Few ticks, each with the digits it needs: a saving of a thousandth must not read as 0 % ten times.
+_SHARES = {"format": ".2~%", "tickCount": 8}
 
 
 def chart(description: str, height: int | dict[str, int], **parts: Any) -> Chart:
@@ -57,7 +59,7 @@ def time_shares(shares: Sequence[TimeShare]) -> Chart | None:
         data={"values": values},
         mark={"type": "bar", "stroke": "white"},
         encoding={
-            "x": {"field": "share", "type": "quantitative", "stack": "zero", "axis": {"format": ".0%"}, "title": None},
+            "x": {"field": "share", "type": "quantitative", "stack": "zero", "axis": _SHARES, "title": None},
             "color": {
                 "field": "what",
                 "scale": _kinds([item.what for item in shares]),
@@ -116,7 +118,7 @@ def opportunities(items: Sequence[Opportunity]) -> Chart | None:
     if not values:
         return None
     y = {"field": "name", "type": "nominal", "sort": None, "title": None}
-    x = {"type": "quantitative", "axis": {"format": ".2~%"}, "title": "of all run time"}
+    x = {"type": "quantitative", "axis": _SHARES, "title": "of all run time"}
     return chart(
         "Predicted saving of run time: bar and interval; the tick is the most that could be saved",
         {"step": 30},
@@ -147,7 +149,7 @@ def combined(saving: CombinedSaving, words: str) -> Chart | None:
         data={"values": values},
         mark={"type": "bar", "stroke": "white"},
         encoding={
-            "x": {"field": "share", "type": "quantitative", "stack": "zero", "axis": {"format": ".0%"}, "title": None},
+            "x": {"field": "share", "type": "quantitative", "stack": "zero", "axis": _SHARES, "title": None},
             "color": {
                 "field": "part",
                 "type": "nominal",
