@@ -86,7 +86,7 @@ def _queue() -> Any:
 
     return rows(
         "Optimization queue",
-        "What is not decided yet, largest predicted saving first: estimated impact with its interval, risk, and how "
+        "What is not decided yet, as perfopt status ranks it (expected saving × chance of success ÷ risk): estimated impact with its interval, risk, and how "
         "long a verdict should take at today's traffic, approvals not counted.",
         _KEYS,
         (
@@ -97,9 +97,10 @@ def _queue() -> Any:
             Column(of(q.gauge(c.METRIC_POLICY_REMAINING)), "expected time", "s"),
             Column(of(q.gauge(c.METRIC_POLICY_RISK)), "risk", codes=codes.RISKS),
             Column(of(q.gauge(c.METRIC_POLICY_WAITING)), "waits for approval", "s"),
+            Column(of(q.gauge(c.METRIC_POLICY_PRIORITY)), "priority", "short", decimals=3),
         ),
         height=6,
-        sort_by="estimated impact",
+        sort_by="priority",
         links=(_POLICY_LINK,),
     )
 

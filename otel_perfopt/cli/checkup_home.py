@@ -181,11 +181,28 @@ def _snapshot(path: Path, now_ns: int) -> Iterator[Line]:
         yield fine(
             "snapshot", f"generation {snapshot.generation}: {what}; the lease ends in {snapshot.lease_s - age_s:.0f} s"
         )
+    elif names and (behind_s := _controller_behind_s(path, snapshot, now_ns)) is not None:
+        fact = (
+            f"published just now, by a controller whose clock is {behind_s:.0f} s behind this machine's: that is more than"
+            f" the lease of {snapshot.lease_s:.0f} s, so agents here never treat anybody; it holds: {what}"
+        )
+        yield warning("snapshot", fact, "set the clocks of both machines (NTP)")
     elif names:
         fact = f"the lease ended {_ago(age_s - snapshot.lease_s)} ago, so agents run as baseline; it held: {what}"
         yield warning("snapshot", fact, "start the controller again: perfopt loop")
     else:
         yield fine("snapshot", f"generation {snapshot.generation}: {what}; its lease is over")
+
+
+def _controller_behind_s(path: Path, snapshot: Snapshot, now_ns: int) -> float | None:
+    """Return how far the controller's clock is behind ours, None where the file simply is old."""
+    try:
+        written_ns = path.stat().st_mtime_ns
+    except OSError:
+        return None
+    # The file system says when it was written by our clock, the document by the controller's.
+    fresh = now_ns - written_ns <= snapshot.lease_s * 1e9
+    return (written_ns - snapshot.generated_at_ns) / 1e9 if fresh else None
 
 
 def _switches(home: Path) -> Iterator[Line]:

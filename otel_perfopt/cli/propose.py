@@ -41,7 +41,7 @@ def propose(paths: tuple[Path, ...], home: Path) -> None:
     learned = LearnedFile(home).learned(policies.ledger.entries)
     drafts = [draft.proposal for draft in ranked_drafts(policies, analysis.findings, learned, now_ns)]
     size_of = _sizes(drafts, policies, sources, home)
-    written = propose_ranked(policies, analysis.findings, learned, now_ns, size_of=size_of)
+    written = propose_ranked(policies, analysis.findings, learned, time.time_ns(), size_of=size_of)
     for proposal, rank in written:
         click.echo(f"{home / proposal.file}: {_sentence(proposal, rank)}")
     if not written:

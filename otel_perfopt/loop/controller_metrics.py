@@ -17,6 +17,7 @@ from otel_perfopt.execution.model import Execution
 from otel_perfopt.loop.expected_time import ExpectedTimes
 from otel_perfopt.loop.performance_goals import GoalTarget, read_goals
 from otel_perfopt.loop.policy_readings import MAX_POLICIES, ApprovalWaits, ChangeLog, Name, Reading, policy_readings
+from otel_perfopt.loop.queue import optimization_queue
 from otel_perfopt.loop.recent_runs import RecentRuns
 from otel_perfopt.measure.meter_process import resident_bytes
 
@@ -54,6 +55,7 @@ GAUGES = (
     c.METRIC_POLICY_WAITING,
     c.METRIC_POLICY_REMAINING,
     c.METRIC_POLICY_RISK,
+    c.METRIC_POLICY_PRIORITY,
     *GOAL_METRICS.values(),
     c.METRIC_GOAL_IMPROVEMENT,
     c.METRIC_CONTROLLER_TURN,
@@ -132,6 +134,8 @@ class ControllerMetrics:
         yield from self._changes.readings(status.name for status in statuses[:MAX_POLICIES])
         for status in statuses[:MAX_POLICIES]:
             yield from self._remaining(status, turn)
+        for item in optimization_queue(policies, self._controller.learned, turn.now_ns)[:MAX_POLICIES]:
+            yield Reading(c.METRIC_POLICY_PRIORITY, item.score, {c.POLICY: item.policy})
         yield from self._goals(read_goals(policies.home))
         yield from self._own(turn)
 

@@ -58,10 +58,11 @@ def home(tmp_path):
     return tmp_path / ".perfopt"
 
 
-def publish(home, *, age_s=0.0, policies=()):
+def publish(home, *, age_s=0.0, policies=(), behind_s=0.0):
     decisions = tuple(Decision(name, "d", "tool_cache", "canary", Allocation()) for name in policies)
-    snapshot = Snapshot(3, time.time_ns() - int(age_s * 1e9), 60.0, decisions=decisions)
+    snapshot = Snapshot(3, time.time_ns() - int((age_s + behind_s) * 1e9), 60.0, decisions=decisions)
     (home / "snapshot.json").write_text(snapshot.to_json())
+    os.utime(home / "snapshot.json", (time.time() - age_s,) * 2)
 
 
 def installed(folder, package, requirement, body="pass", library="openai"):
@@ -100,6 +101,13 @@ def test_what_an_agent_wrote_is_seen(home):
     assert "none seen in the newest telemetry" in printed
     assert "ok   snapshot: none" in printed
     assert "ok   kill switch: off" in printed
+
+
+def test_a_controller_whose_clock_is_behind_by_more_than_the_lease_is_told(home):
+    """Written this second and expired already: the clocks differ, and agents here would silently treat nobody."""
+    publish(home, behind_s=300, policies=("query-cache",))
+    (warned,) = warnings_of(doctor(cwd=home.parent, status=1))
+    assert "300 s behind this machine's" in warned
 
 
 def test_a_snapshot_in_force_its_lease_and_its_end(home):

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVES = {
-    "proposal": ("proposed → awaiting approval", "approve canary", "→ canary", "approve active", "canary → active"),
-    "roll-back": ("proposed → awaiting approval", "approve canary", "→ canary", "canary → rolled"),
+    "proposal": ("proposed → awaiting", "approve canary", "→ canary", "approve active", "canary → active"),
+    "roll-back": ("proposed → awaiting", "approve canary", "→ canary", "canary → rolled"),
 }
 
 
