@@ -99,10 +99,12 @@ class Limits(DeclaredModel):
 
 
 def _told_apart(unit: str) -> str:
-    # Conversations counted one by one where blocks of time are allocated would let chance pass for evidence.
+    # A block is one unit: two hundred of them, the least for a verdict on means, are days in which each day's
+    # swing lies between blocks; and a cache or a prompt's prefix lives on from one block into the next arm's.
     if unit == "time_block":
         raise ValueError(
-            "time_block cannot be allocated yet: agents do not tell blocks apart; write conversation, user or process"
+            "time_block is not offered: blocks are too few for a verdict and caches carry one arm over into the next;"
+            " write process where the calls of one process influence each other, else conversation or user"
         )
     return unit
 

@@ -106,7 +106,7 @@ def change(line: str, new: str) -> str:
         (MINIMAL + "  rollout:\n    steps: [{shadow: 1h}]\n", r"exposes nobody"),
         (
             MINIMAL + "  rollout: {unit: time_block}\n",
-            r"x\.yaml:11:19: spec\.rollout\.unit: time_block cannot be allocated yet",
+            r"x\.yaml:11:19: spec\.rollout\.unit: time_block is not offered",
         ),
         (MINIMAL + "  rollout: {holdback: 0%}\n", r"spec\.rollout\.holdback: .*without a hold-back"),
         (MINIMAL + "  rollout: {holdback: 100%}\n", r"spec\.rollout\.holdback: must leave somebody"),
