@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types imports check bare collector clean
+.PHONY: demo test lint types imports check bare collector docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,11 @@ bare: $(VENV)/.installed
 # A Collector with just the parts used, and a Jaeger to look at traces with; from nothing that takes minutes.
 collector:
 	collector/build
+
+# The references that the code writes, and the whole site; a warning is an error.
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.generate
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) $(VENV)-bare .perfopt .mypy_cache .ruff_cache .pytest_cache dist build

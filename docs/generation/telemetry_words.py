@@ -110,7 +110,6 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "user.id": "whose conversation it is; the unit where a policy says `unit: user`",
     "user.roles": "the user's roles",
     "session.id": "the session, where no conversation is named",
-    "exception": "event: an exception",
     "exception.type": "the exception's type",
     "http.response.status_code": "the status of an HTTP reply",
     "otel.metric.overflow": "marks the series that counts what exceeds the limit",

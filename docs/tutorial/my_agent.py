@@ -35,7 +35,9 @@ def search_docs(query):
     return {"results": [{"title": "Delivery", "text": f"On {query}: two to four days."}]}
 
 
-TOOLS = {function.__name__: function for function in (get_customer, list_orders, get_order, shipping_status, search_docs)}
+TOOLS = {
+    function.__name__: function for function in (get_customer, list_orders, get_order, shipping_status, search_docs)
+}
 SCHEMAS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "additionalProperties": True}}}
     for name in TOOLS
@@ -47,7 +49,9 @@ def answer(question):
     """One command: ask the model, make the calls it asks for, until it answers."""
     messages = [{"role": "system", "content": "You work for a shop."}, {"role": "user", "content": question}]
     while True:
-        reply = client.chat.completions.create(model="support-model", messages=messages, tools=SCHEMAS).choices[0].message
+        reply = (
+            client.chat.completions.create(model="support-model", messages=messages, tools=SCHEMAS).choices[0].message
+        )
         messages.append(reply)
         if not reply.tool_calls:
             return reply.content

@@ -47,7 +47,6 @@ class _Row:
         if step.cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + step.cost_usd
 
-
     def add_sum(self, found: UsageSum) -> None:
         self.count += found.count
         self.errors += found.failed

@@ -12,7 +12,6 @@ _EXTRA_OF_MODULE = {
     "openai": "demo",
     "httpx": "demo",
     "itsdangerous": "console",
-    "multipart": "console",
     "starlette": "console",
     "uvicorn": "console",
 }

@@ -18,7 +18,14 @@ def ledger_table(entries: Sequence[LedgerEntry]) -> Table:
         table.add_column(name, overflow="fold")
     table.add_column("why", overflow="fold", ratio=1)
     for entry in entries:
-        cells = (str(entry.sequence), clock(entry.time_ns), entry.policy, what_happened(entry), entry.actor, entry.reason)
+        cells = (
+            str(entry.sequence),
+            clock(entry.time_ns),
+            entry.policy,
+            what_happened(entry),
+            entry.actor,
+            entry.reason,
+        )
         table.add_row(*(Text(cell) for cell in cells))
     return table
 

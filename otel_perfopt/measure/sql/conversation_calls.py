@@ -11,7 +11,7 @@ from otel_perfopt.measure.store.telemetry_store import TelemetryStore
 from otel_perfopt.measure.store.window import Window
 
 # What a conversation's calls take is held at once: of more spans than this, a part of the conversations at a time.
-_AT_ONCE: Final = 4_000_000
+_AT_ONCE: Final = 2_000_000
 
 _CONVERSATIONS: Final = """SELECT if(Told = '', TraceId, Told) AS Conversation,
 arraySort(groupArrayArray(arrayMap(call -> (First, TraceId, call.1, call.2, call.3, call.4), Calls))) AS Calls,
