@@ -516,10 +516,12 @@ def test_a_season_and_a_shift_in_the_runs_become_findings():
         slow = 1 + 0.5 * np.sin(2 * np.pi * (hour - 6) / 24) + 1.0 * (hour >= 336)
         writer.infer(10 * slow * rng.lognormal(0, 0.1))
         runs.append(writer.done())
-    findings = {finding.kind: finding for finding in analyse(PlantedSource(runs)).findings}
+    found = analyse(PlantedSource(runs)).findings
+    # Runs that last longer are also more at once.
+    assert {finding.effect.metric for finding in found if finding.kind == "season"} <= {"latency", "concurrency"}
+    findings = {finding.kind: finding for finding in found if finding.effect.metric == "latency"}
     assert "daily rhythm" in findings["season"].summary
     assert "rose for good at 2026-09-21 0" in findings["change_point"].summary
-    assert findings["season"].effect.metric == findings["change_point"].effect.metric == "latency"
     assert "trend" not in findings
 
 
