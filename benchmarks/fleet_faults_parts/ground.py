@@ -47,17 +47,16 @@ class Agent:
     number: int
     process: subprocess.Popen
     outcomes: list[dict] = field(default_factory=list)
-    told_end: bool = False
+    reader: threading.Thread | None = None
 
     def follow(self) -> None:
         """Read outcomes until the process ends; runs on a thread of its own."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            said = json.loads(line)
-            if "conversation" in said:
-                self.outcomes.append({**said, "at": time.time_ns()})
-            else:
-                self.told_end = True
+        with self.process.stdout as lines:
+            for line in lines:
+                said = json.loads(line)
+                if "conversation" in said:
+                    self.outcomes.append({**said, "at": time.time_ns()})
 
 
 class Ground:
@@ -221,6 +220,8 @@ class Ground:
             if agent.process.poll() is None:
                 agent.process.kill()
                 agent.process.wait()
+            if agent.reader is not None:
+                agent.reader.join(10)
         self.kill_controllers()
         self.lag.stop()
 
@@ -249,7 +250,8 @@ class Ground:
                 stderr=log,
             )
         agent = Agent(number, process)
-        threading.Thread(target=agent.follow, daemon=True).start()
+        agent.reader = threading.Thread(target=agent.follow, daemon=True)
+        agent.reader.start()
         return agent
 
     def _units_file(self, number: int) -> Path:
