@@ -80,7 +80,7 @@ _ROW: Final = (
 # What a call costs by list: its model's prices for prompts of its length (measure/price.py).
 _PRICES: Final = "{prices:Array(Tuple(String, Float64, Float64, Float64, Float64, Float64))}"
 _LISTED: Final = (
-    f"arrayMap(price -> if(price.1 = '' OR said.9 IS NULL AND price.4 != 0 OR isNaN(price.5) AND ifNull(said.10, 0) != 0, "
+    f"arrayMap(price -> if(price.1 = '' OR said.8 IS NULL OR said.9 IS NULL AND price.4 != 0 OR isNaN(price.5) AND ifNull(said.10, 0) != 0, "
     "NULL, (greatest(0, said.8 - ifNull(said.10, 0) - ifNull(said.11, 0)) * price.3 + if(ifNull(said.10, 0) = 0, 0, "
     "said.10 * price.5) + ifNull(said.11, 0) * price.6 + ifNull(said.9, 0) * price.4) / 1e6), "
     f"[arrayFirst(price -> price.1 = said.4 AND ifNull(said.8, 0) <= price.2, {_PRICES})])[1]"
