@@ -222,6 +222,8 @@ class Ground:
                 agent.process.wait()
             if agent.reader is not None:
                 agent.reader.join(10)
+            if agent.process.stdout is not None:
+                agent.process.stdout.close()
         self.kill_controllers()
         self.lag.stop()
 

@@ -201,7 +201,7 @@ def test_status_shows_the_queue_and_needs_no_writing(home, tmp_path):
     (home / "ledger.jsonl.lock").unlink(missing_ok=True)
     (home / "ledger.jsonl.lock").mkdir()
     text = perfopt("status", cwd=tmp_path)[0]
-    assert "shown as far as it can be read" in text
+    assert "shown as far as it can be read" in " ".join(text.split())  # wherever a long path breaks the line
     assert "other" in text
     assert (home / "ledger.jsonl").read_bytes() == before
     (home / "ledger.jsonl").write_text("{}\n")
