@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def test_the_page_is_whole(script):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("PERFOPT_WALKTHROUGH"),
+    reason="waits for real verdicts, four minutes and more: set PERFOPT_WALKTHROUGH=1",
+)
 def test_the_page_can_be_written_again(script, tmp_path):
     """Run anew on the example's agents, the script writes a page of the same structure."""
     holds_together(script.walk(tmp_path), script)
