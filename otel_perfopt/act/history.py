@@ -7,8 +7,6 @@ from typing import Any
 
 from otel_perfopt.signal.emit.sent_content import getter, length
 
-_INSTRUCTING_ROLES = frozenset({"system", "developer"})
-
 
 def history_span(messages: Sequence[Any], max_chars: int) -> tuple[int, int]:
     """Return the range of messages to leave out: whole turns from the oldest on, (0, 0) for none.

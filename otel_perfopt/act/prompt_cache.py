@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.parameters.prompt_cache import PromptCacheParameters
+from otel_perfopt.act.tool_results import offered_name
 from otel_perfopt.signal.calls import InferenceCall
-from otel_perfopt.signal.emit.sent_content import getter, length, sequence, text
+from otel_perfopt.signal.emit.sent_content import getter, length, sequence
 
 NAME: Final = "prompt_cache"
 MAX_TOOL_SETS = 256
@@ -48,7 +49,7 @@ class PromptCache:
     def _in_first_order(self, call: InferenceCall) -> list[Any] | None:
         """Return the tools in the order in which this set of them was first sent; None where they are."""
         tools = sequence(call.kwargs.get("tools"))
-        names = tuple(_tool_name(tool) for tool in tools)
+        names = tuple(offered_name(tool) for tool in tools)
         known = frozenset(names)
         if len(known) < 2 or len(known) != len(names) or "" in known:
             return None
@@ -67,18 +68,13 @@ class PromptCache:
 _PROMPT_PARTS = ("system", "instructions", "tools", "messages", "input")
 
 
-def _tool_name(tool: object) -> str:
-    get = getter(tool)
-    return text(get("name")) or text(getter(get("function") or {})("name"))
-
-
 def _routing_key(parameters: PromptCacheParameters, call: InferenceCall, sent: Mapping[str, Any]) -> dict[str, Any]:
     if sent.get("prompt_cache_key") or (parameters.key == "conversation" and not call.run.conversation_id):
         return {}
     if parameters.key == "conversation":
         told = call.run.conversation_id
     else:
-        names = [_tool_name(tool) for tool in sequence(sent.get("tools"))]
+        names = [offered_name(tool) for tool in sequence(sent.get("tools"))]
         told = repr((sent.get("model"), _beginning(sent), names))
     return {"prompt_cache_key": blake2b(told.encode("utf-8", "replace"), digest_size=16).hexdigest()}
 

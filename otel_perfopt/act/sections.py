@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-_HEADING = re.compile(r"(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*")
-_FENCE = re.compile(r"[ \t]*(```|~~~)")
+HEADING = re.compile(r"(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*")
+FENCE = re.compile(r"[ \t]*(```|~~~)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ def sections_of(text: str) -> tuple[Section, ...]:
     title, level, lines, fence = "", 0, list[str](), ""
     above: tuple[str, ...] = ()
     for line in text.split("\n"):
-        mark = _FENCE.match(line)
+        mark = FENCE.match(line)
         if mark and (not fence or mark.group(1) == fence):
             fence = "" if fence else mark.group(1)
-        heading = None if fence or mark else _HEADING.fullmatch(line)
+        heading = None if fence or mark else HEADING.fullmatch(line)
         if heading is None:
             lines.append(line)
             continue

@@ -14,6 +14,7 @@ from otel_perfopt.act.section_loading import with_sections
 from otel_perfopt.act.sections import fits
 from otel_perfopt.act.sent_plain import SentPlain
 from otel_perfopt.act.shorter_text import CHARS_A_TOKEN
+from otel_perfopt.act.tool_results import offered_name
 from otel_perfopt.signal.calls import InferenceCall
 from otel_perfopt.signal.emit.sent_content import getter, length, sequence, text
 
@@ -63,7 +64,7 @@ def _without_tools(
     if not parameters.drop_tools or not tools:
         return {}
     used = _used_tools(messages)
-    kept = [tool for tool in tools if _name(tool) in used or not fits(_name(tool), parameters.drop_tools)]
+    kept = [tool for tool in tools if offered_name(tool) in used or not fits(offered_name(tool), parameters.drop_tools)]
     # Without any tool a request may mean something else altogether (and providers refuse `tool_choice`).
     return {"tools": kept} if kept and len(kept) < len(tools) else {}
 
@@ -79,8 +80,3 @@ def _used_tools(messages: Sequence[Any]) -> set[str]:
         blocks = (getter(block) for block in sequence(get("content")))
         names.update(text(block("name")) for block in blocks if block("type") == "tool_use")
     return names
-
-
-def _name(tool: object) -> str:
-    get = getter(tool)
-    return text(get("name")) or text(getter(get("function") or {})("name"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-_HEADING = re.compile(r"(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*")
-_FENCE = re.compile(r"[ \t]*(```|~~~)")
+from otel_perfopt.act.sections import FENCE, HEADING
 
 
 def tidied(text: str, min_chars: int, drop_sections: Sequence[str] = ()) -> str:
@@ -27,7 +25,7 @@ def _paragraphs(text: str) -> list[str]:
     found: list[list[str]] = [[]]
     fence = ""
     for line in text.split("\n"):
-        mark = _FENCE.match(line)
+        mark = FENCE.match(line)
         if mark and (not fence or mark.group(1) == fence):
             fence = "" if fence else mark.group(1)
             found[-1].append(line)
@@ -35,7 +33,7 @@ def _paragraphs(text: str) -> list[str]:
             found[-1].append(line)
         elif not line.strip():
             found.append([])
-        elif _HEADING.fullmatch(line):
+        elif HEADING.fullmatch(line):
             found += [[line.rstrip()], []]
         else:
             found[-1].append(line.rstrip())
@@ -44,7 +42,7 @@ def _paragraphs(text: str) -> list[str]:
 
 def _level(paragraph: str) -> int:
     """Return a heading's level; 0 for anything else."""
-    heading = _HEADING.fullmatch(paragraph)
+    heading = HEADING.fullmatch(paragraph)
     return len(heading.group(1)) if heading else 0
 
 
@@ -54,7 +52,7 @@ def _without_sections(paragraphs: list[str], names: frozenset[str]) -> list[str]
     for paragraph in paragraphs:
         level = _level(paragraph)
         if level and (not dropping or level <= dropping):
-            heading = _HEADING.fullmatch(paragraph)
+            heading = HEADING.fullmatch(paragraph)
             dropping = level if heading and heading.group(2).strip().lower() in names else 0
         if not dropping:
             kept.append(paragraph)

@@ -96,5 +96,11 @@ def _put(content: object, said: str) -> Any:
     return [{**parts[0], "text": said}] if parts else said
 
 
+def offered_name(tool: object) -> str:
+    """Return the name of a tool as a request offers it, whatever the API; empty for one without."""
+    get = getter(tool)
+    return text(get("name")) or text(getter(get("function") or {})("name"))
+
+
 _FIELD = {"openai.chat": "messages", "openai.responses": "input", "anthropic.messages": "messages"}
 _READERS = {"openai.chat": _chat, "openai.responses": _responses, "anthropic.messages": _messages}
