@@ -186,8 +186,7 @@ class InferenceRuntime:
         call.restore()
 
     def _followed(self, in_force: InForce) -> bool:
-        expired = self._clock.wall_ns() > in_force.expires_ns
-        return not (in_force.killed or expired or self._source.stalled())
+        return in_force.followed(self._clock.wall_ns()) and not self._source.stalled()
 
 
 def refused(error: Exception) -> bool:

@@ -119,7 +119,7 @@ class ProcessRuntime:
                     run.span.set_attribute(conventions.policy_attribute(use.policy, field), number)
 
     def _followed(self, in_force: InForce) -> bool:
-        return is_followed(in_force, self._clock.wall_ns())
+        return in_force.followed(self._clock.wall_ns())
 
     def _begin(self, name: str, use: Use) -> None:
         breaker = self.faults.breakers[name]
@@ -164,14 +164,9 @@ class ProcessRuntime:
 
 def wanted_here(in_force: InForce, clock: Clock = SYSTEM_CLOCK) -> dict[str, Use]:
     """Return, by optimization, what a snapshot wants of this process now."""
-    if not is_followed(in_force, clock.wall_ns()):
+    if not in_force.followed(clock.wall_ns()):
         return {}
     return uses_here(process_rules(in_force), process_unit())
-
-
-def is_followed(in_force: InForce, now_ns: int) -> bool:
-    """Tell whether decisions may be applied: not killed, and within the lease."""
-    return not in_force.killed and now_ns <= in_force.expires_ns
 
 
 def process_rules(in_force: InForce) -> tuple[Rule, ...]:

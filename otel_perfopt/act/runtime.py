@@ -352,7 +352,7 @@ class Runtime:
 
     def _followed(self, in_force: InForce) -> bool:
         """Tell whether decisions may be applied now: not killed, within the lease, and a kill would be seen."""
-        return not in_force.killed and self._clock.wall_ns() <= in_force.expires_ns and not self._source.stalled()
+        return in_force.followed(self._clock.wall_ns()) and not self._source.stalled()
 
     def _passed(self, route: _Route, call: ToolCall, result: object) -> None:
         """A call has been made without error: what was asked for after it, or is foreseen after it, can begin."""

@@ -38,6 +38,10 @@ class InForce:
     killed_policies: frozenset[str] = frozenset()
     generation: int = 0
 
+    def followed(self, now_ns: int) -> bool:
+        """Tell whether decisions may be applied: not killed, and within the lease."""
+        return not self.killed and now_ns <= self.expires_ns
+
 
 NOTHING_IN_FORCE = InForce()
 
