@@ -33,15 +33,23 @@ prices: dict[str, int] = {}
 made: list[str] = []
 
 
+def shop_answers():
+    time.sleep(STEP_S)
+
+
+def closed_shop():
+    raise OSError("shop is closed")
+
+
 def find_price(sku: str, currency: str = "EUR"):
     made.append(f"find_price {sku}")
-    time.sleep(STEP_S)
+    shop_answers()
     return {"sku": sku, "cents": prices.get(sku, 1), "currency": currency}
 
 
 def find_stock(sku: str):
     made.append(f"find_stock {sku}")
-    time.sleep(STEP_S)
+    shop_answers()
     return {"sku": sku, "stock": 3}
 
 
@@ -205,6 +213,6 @@ def test_baseline_is_stamped_and_otherwise_plain(client, governed):
 def test_a_tool_that_raises_raises_the_same(client, governed, monkeypatch):
     """The agent's own handling of a tool's exception is what it was."""
     cache, parallel = decision("tool_cache", effects={}), decision("parallel_tools", effects={})
-    monkeypatch.setattr(time, "sleep", lambda seconds: (_ for _ in ()).throw(OSError("shop is closed")))
+    monkeypatch.setattr(f"{__name__}.shop_answers", closed_shop)
     with pytest.raises(OSError, match="shop is closed"):
         governed(client, cache, parallel)
