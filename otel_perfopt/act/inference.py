@@ -7,14 +7,15 @@ from functools import partial
 from typing import Any
 
 from otel_perfopt import conventions
-from otel_perfopt.act.clock import Clock
-from otel_perfopt.act.enrolment import Use, enrol, use_of
+from otel_perfopt.act.enrolment import Use, enrol
 from otel_perfopt.act.fault_log import SELECTION, FaultLog
 from otel_perfopt.act.inference_table import CONTEXT_REWRITERS, InferenceOptimizations
-from otel_perfopt.act.middleware import InferenceMiddleware, Proceed, ProceedAsync, Rewriter, guard, guard_async
+from otel_perfopt.act.link import Link
+from otel_perfopt.act.middleware import Proceed, ProceedAsync, Rewriter, guard, guard_async
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Rule
-from otel_perfopt.act.snapshot_source import InForce, SnapshotSource
+from otel_perfopt.act.snapshot_source import InForce
+from otel_perfopt.act.standing import Standing
 from otel_perfopt.signal.calls import InferenceCall
 
 # A provider's refusal of a request that is not the request's own fault: who asks, when, or how often.
@@ -30,16 +31,13 @@ class InferenceRuntime:
 
     def __init__(
         self,
-        source: SnapshotSource,
+        standing: Standing,
         faults: FaultLog,
-        clock: Clock,
-        process_unit: Callable[[], str],
         optimizations: InferenceOptimizations,
     ) -> None:
-        self._source = source
+        self._standing = standing
         self._faults = faults
-        self._clock = clock
-        self._process_unit = process_unit
+        self._link = Link(faults, repeatable=True)
         self._rewriters = optimizations.rewriters
         self._middlewares = optimizations.middlewares
         self._sent_plain = optimizations.sent_plain
@@ -47,7 +45,7 @@ class InferenceRuntime:
 
     def around_inference(self, call: InferenceCall, execute: Callable[[InferenceCall], Any]) -> Any:
         """Make a synchronous call, or give its result some other way."""
-        in_force = self._source.current()
+        in_force = self._standing.in_force()
         if not in_force.plan.inference_rules:
             self._sent_plain.note(call.run.conversation_id)
             return execute(call)
@@ -58,7 +56,7 @@ class InferenceRuntime:
         self, call: InferenceCall, execute: Callable[[InferenceCall], Awaitable[Any]]
     ) -> Any:
         """Make an asynchronous call, or give its result some other way."""
-        in_force = self._source.current()
+        in_force = self._standing.in_force()
         if not in_force.plan.inference_rules:
             self._sent_plain.note(call.run.conversation_id)
             return await execute(call)
@@ -85,7 +83,7 @@ class InferenceRuntime:
         proceed = execute
         for middleware in self._innermost_first:
             if middleware.name in uses:
-                proceed = partial(self._link, middleware, uses[middleware.name], proceed)
+                proceed = partial(self._link.through, middleware, uses[middleware.name], proceed)
         try:
             return proceed(call)
         except Exception as error:
@@ -100,7 +98,7 @@ class InferenceRuntime:
         proceed = execute
         for middleware in self._innermost_first:
             if middleware.name in uses:
-                proceed = partial(self._link_async, middleware, uses[middleware.name], proceed)
+                proceed = partial(self._link.through_async, middleware, uses[middleware.name], proceed)
         try:
             return await proceed(call)
         except Exception as error:
@@ -109,32 +107,9 @@ class InferenceRuntime:
             self._take_back(rewritten_by, call, error)
         return await execute(call)
 
-    def _link(self, middleware: InferenceMiddleware, use: Use, proceed: Proceed, call: InferenceCall) -> Any:
-        name = middleware.name
-        breaker = self._faults.breakers[name]
-        if not breaker.allow():
-            return proceed(call)
-        on_fault = partial(self._faults.note, policy=use.policy)
-        result = guard(name, partial(middleware.around, use, call), proceed, call, on_fault, repeatable=True)
-        breaker.succeeded()
-        return result
-
-    async def _link_async(
-        self, middleware: InferenceMiddleware, use: Use, proceed: ProceedAsync, call: InferenceCall
-    ) -> Any:
-        name = middleware.name
-        breaker = self._faults.breakers[name]
-        if not breaker.allow():
-            return await proceed(call)
-        on_fault = partial(self._faults.note, policy=use.policy)
-        around = partial(middleware.around_async, use, call)
-        result = await guard_async(name, around, proceed, call, on_fault, repeatable=True)
-        breaker.succeeded()
-        return result
-
     def _uses(self, in_force: InForce, call: InferenceCall) -> dict[str, Use]:
         """Choose what applies to the call: by optimization, how it is to be used in this run."""
-        if not self._faults.breakers[SELECTION].allow() or not self._followed(in_force):
+        if not self._faults.breakers[SELECTION].allow() or not self._standing.followed(in_force):
             return {}
         uses = dict(self._enrolled(in_force, call))
         self._faults.breakers[SELECTION].succeeded()
@@ -142,7 +117,7 @@ class InferenceRuntime:
 
     def _enrolled(self, in_force: InForce, call: InferenceCall) -> Iterator[tuple[str, Use]]:
         for name, rule in self._rules(in_force, call):
-            use = use_of(enrol(call.run, rule, self._process_unit()), rule)
+            use = self._standing.use(enrol, rule, call.run)
             if use is not None:
                 yield name, use
 
@@ -184,9 +159,6 @@ class InferenceRuntime:
             self._faults.note(name, error, call.run, use.policy)
         self._sent_plain.note(call.run.conversation_id)
         call.restore()
-
-    def _followed(self, in_force: InForce) -> bool:
-        return in_force.followed(self._clock.wall_ns()) and not self._source.stalled()
 
 
 def refused(error: Exception) -> bool:

@@ -299,7 +299,7 @@ def test_a_dead_controller_lets_the_lease_run_out(tmp_path, new_run):
         source = HttpSource(url, tmp_path, fetch_s=30)
         source.start()
         agent = Agent(Runtime(source), new_run())
-    followed = agent.runtime._followed
+    followed = agent.runtime._standing.followed
     assert followed(source.current())
     assert eventually(lambda: not followed(source.current()), 2)
     assert agent.call(read) == "told"
