@@ -9,14 +9,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from otel_perfopt.instrumentor import instrument, uninstrument
+    from otel_perfopt.signal.emit.preference import prefer
     from otel_perfopt.signal.emit.spans import command, feedback, thinking, tool
 
-__all__ = ["__version__", "command", "feedback", "instrument", "thinking", "tool", "uninstrument"]
+__all__ = ["__version__", "command", "feedback", "instrument", "prefer", "thinking", "tool", "uninstrument"]
 
 # Imported when first asked for: an import of this package costs an agent next to nothing.
 _HOMES = {
     "command": "otel_perfopt.signal.emit.spans",
     "feedback": "otel_perfopt.signal.emit.spans",
+    "prefer": "otel_perfopt.signal.emit.preference",
     "thinking": "otel_perfopt.signal.emit.spans",
     "tool": "otel_perfopt.signal.emit.spans",
     "instrument": "otel_perfopt.instrumentor",

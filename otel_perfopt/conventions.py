@@ -84,6 +84,7 @@ PROMPT_DIGEST: Final = "perfopt.prompt.digest"  # which system instructions a mo
 ARGUMENTS_DIGEST: Final = "perfopt.tool.arguments.digest"
 RESULT_DIGEST: Final = "perfopt.tool.result.digest"
 RESULT_TOKENS: Final = "perfopt.tool.result.tokens"
+RESULT_SHORTER_TOKENS: Final = "perfopt.tool.result.shorter_tokens"  # written as a table, where that is shorter
 TOOL_RESOURCE: Final = "perfopt.tool.resource"
 DATAFLOW_INPUTS: Final = "perfopt.dataflow.inputs"
 DATAFLOW_OUTPUTS: Final = "perfopt.dataflow.outputs"
@@ -108,6 +109,7 @@ COMMAND_MEMORY: Final = "perfopt.command.memory.rss"  # bytes resident when the 
 REQUEST_DIGEST: Final = "perfopt.inference.request.digest"  # equal for requests that ask the same of the same model
 TOOLS_OFFERED: Final = "perfopt.context.tools.offered"  # how many tools a model call was told of
 TOOLS_OFFERED_TOKENS: Final = "perfopt.context.tools.tokens"  # about how long their descriptions are
+TOOLS_DESCRIBED: Final = "perfopt.context.tools.described"  # "name=tokens" of each of them
 REPEATED_PROMPT_TOKENS: Final = "perfopt.context.repeated_tokens"  # of instructions that the prompt says twice
 ARGUMENT_LEAVES: Final = "perfopt.tool.arguments.leaves"  # "path=digest" of the single values in the arguments
 RESULT_LEAVES: Final = "perfopt.tool.result.leaves"  # the same of the result
@@ -118,6 +120,8 @@ OUTPUT_LOWER_BOUND: Final = "perfopt.usage.output_lower_bound"  # the source kep
 COMMAND_ACTIVE_TIME: Final = "perfopt.command.active_time"  # seconds, without waits for the user
 WAITS_FOR_USER: Final = "perfopt.waits_for_user"  # the duration is mostly a person's
 USER_SEGMENT: Final = "perfopt.user.segment"  # what kind of user, in the host's words
+PREFERENCE: Final = "perfopt.preference"  # of whoever asks; also the name of the W3C baggage entry that states it
+PREFERENCE_SOURCE: Final = "perfopt.preference.source"  # stated, environment or learned
 TOOL_EXECUTION_TIME: Final = "perfopt.tool.execution_time"  # seconds, as the tool itself reports them
 
 # In the telemetry store only: how a row's text becomes the record it was made of.
@@ -143,6 +147,8 @@ POLICY_HITS: Final = "hits"
 POLICY_MISSES: Final = "misses"
 POLICY_TRUE_HITS: Final = "shadow.true_hits"
 POLICY_FALSE_HITS: Final = "shadow.false_hits"
+POLICY_USED: Final = "shadow.used"  # what replies took from texts that would have been sent otherwise: values, runs of words
+POLICY_USED_KEPT: Final = "shadow.used_kept"  # of these, what would still have been there
 POLICY_STARTED: Final = "started"
 POLICY_CLAIMED: Final = "claimed"
 POLICY_WASTED: Final = "wasted"

@@ -17,7 +17,9 @@ from otel_perfopt.signal.emit import (
     implicit,
     inference_calls,
     model_calls,
+    preference,
     runs,
+    shorter_forms,
     tool_calls,
     tool_span,
     tools,
@@ -79,6 +81,8 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         tool_span.capture_content(settings.capture_content)
         captured_content.redact_by(settings.redact)
         tools.declare_effects(settings.effects)
+        preference.prefer_in_process(settings.preference)
+        self._undo.append(lambda: preference.prefer_in_process(""))
         implicit.use(implicit.ImplicitCommands(settings.idle_s))
         self._undo.append(implicit.commands().close_all)
         self._undo.append(model_calls.forget_conversations)
@@ -128,6 +132,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
 
             interceptor = runtime.install(settings)
             self._undo.append(interceptor.close)
+            self._ask_for_shorter_forms()
             tool_calls.set_interceptor(interceptor)
             self._undo.append(lambda: tool_calls.set_interceptor(None))
             runs.set_run_listener(interceptor)
@@ -136,6 +141,14 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             self._undo.append(lambda: inference_calls.set_inference_interceptor(None))
         except Exception as error:
             fault("runtime", error)
+
+    def _ask_for_shorter_forms(self) -> None:
+        """Have spans say by how much optimizations could shorten what is sent, so that it can be foretold."""
+        from otel_perfopt.act.context_compression import table_saving  # noqa: PLC0415 - with the runtime, not before
+        from otel_perfopt.act.prompt_tidy import repeated_chars  # noqa: PLC0415 - as above
+
+        shorter_forms.shorten_with(repeated_chars, table_saving)
+        self._undo.append(lambda: shorter_forms.shorten_with(None, None))
 
     def _start_metering(self, settings: AgentSettings, pipeline: TelemetryPipeline, provider: Any) -> None:
         try:

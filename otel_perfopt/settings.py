@@ -31,6 +31,8 @@ class AgentSettings:
 
     Where there is a `snapshot_url` the snapshot is asked for there every `snapshot_poll_s` seconds, with
     the token given or, so that it can be exchanged, in a file; kill files in `home` count all the same.
+
+    `preference` (`speed`, `quality`, `balanced`, `cost`) is of commands that state none themselves.
     """
 
     home: Path = Path(".perfopt")
@@ -56,6 +58,7 @@ class AgentSettings:
     snapshot_token: str = ""
     snapshot_token_file: Path | None = None
     snapshot_poll_s: float = 2.0
+    preference: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AgentSettings:
@@ -85,6 +88,7 @@ class AgentSettings:
             snapshot_token=source.get("PERFOPT_SNAPSHOT_TOKEN", "").strip(),
             snapshot_token_file=_path(source, "PERFOPT_SNAPSHOT_TOKEN_FILE"),
             snapshot_poll_s=_number(source, "PERFOPT_SNAPSHOT_POLL_S", 2.0),
+            preference=source.get("PERFOPT_PREFERENCE", "").strip(),
         )
 
 

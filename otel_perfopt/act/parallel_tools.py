@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from otel_perfopt import conventions
+from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.call_key import call_key
 from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import CallSpans
@@ -262,13 +263,16 @@ class ParallelTools:
     ) -> list[Segment]:
         segments: list[Segment] = []
         candidates: list[Candidate] = []
+        asker = asker_of(run, plan)
         for request in requests:
             template = functions.get(request.name)
             declared = template.effects if template is not None else ""
             if rule.effects(ToolKey(request.name, declared)) is not ToolEffects.READ:
                 segments.append(Segment(tuple(candidates), request.name))
                 candidates = []
-            elif template is not None and plan.select(run.command, request.name, declared).rules.get(NAME) is rule:
+            elif (
+                template is not None and plan.select(run.command, request.name, declared, asker).rules.get(NAME) is rule
+            ):
                 candidate = _candidate(run, request, template)
                 if candidate is not None:
                     candidates.append(candidate)

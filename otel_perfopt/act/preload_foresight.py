@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from otel_perfopt import conventions
+from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.early_call import EarlyCall
 from otel_perfopt.act.early_start import early_twin, start_early
@@ -101,7 +102,8 @@ class Foresight:
         template, arguments = self._spans.template(rule.call), self._desk.values(run).resolve(rule)
         if template is None or arguments is None:
             return None
-        selection = occasion.plan.select(command, rule.call, template.effects)
+        asker = asker_of(run, occasion.plan)
+        selection = occasion.plan.select(command, rule.call, template.effects, asker)
         if selection.may_write or selection.rules.get(NAME) is not use.rule:
             return None
         twin = early_twin(template, run, arguments, _EARLY)

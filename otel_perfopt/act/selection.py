@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from otel_perfopt.act.call_scope import CallScope
 from otel_perfopt.act.parameters.table import OPTIMIZATIONS, Seam
 from otel_perfopt.act.parameters.tools import ToolParameters
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
+from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
 from otel_perfopt.execution.model import ToolEffects
 
 MEMO_LIMIT = 1024
@@ -24,6 +26,24 @@ class ToolKey:
 
     tool: str
     declared: str = ""
+
+
+class Asker(NamedTuple):
+    """For whom a call is made, as decisions may ask: what is preferred, and a digest of who it is; empty: not known."""
+
+    preference: str = ""
+    user: str = ""
+
+
+NOBODY = Asker()
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """What a plan needs to tell people apart: the users that its rules name, and what was learned of all."""
+
+    users: frozenset[str]
+    table: Personalization
 
 
 def parse_effects(items: Iterable[str]) -> dict[str, str]:
@@ -76,6 +96,22 @@ class Rule:
     def effects(self, key: ToolKey) -> ToolEffects:
         """Return what the tool does to the world as this decision sees it."""
         return resolve_effects(key, self.decision.effects, self.declared)
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it depends on for whom a call is made."""
+        match, exclude = self.decision.match, self.decision.exclude
+        return bool(match.preference or match.user or exclude.preference or exclude.user)
+
+    def is_for(self, asker: Asker) -> bool:
+        """Tell whether the decision is about calls for `asker`; of nobody in particular only what asks nothing."""
+        match, exclude = self.decision.match, self.decision.exclude
+        return (
+            (not match.preference or asker.preference in match.preference)
+            and (not match.user or asker.user in match.user)
+            and (not asker.preference or asker.preference not in exclude.preference)
+            and (not asker.user or asker.user not in exclude.user)
+        )
 
     def applies(self, command: str, key: ToolKey) -> bool:
         """Tell whether the decision is about this call; one excluded field is enough to leave it out.
@@ -174,21 +210,28 @@ class Plan:
         "_model_memo",
         "_names",
         "inference_rules",
+        "personal",
         "problems",
         "process_rules",
         "rules",
         "tool_rules",
     )
 
-    def __init__(self, rules: tuple[Rule, ...] = (), problems: Counter[str] | None = None) -> None:
+    def __init__(
+        self,
+        rules: tuple[Rule, ...] = (),
+        problems: Counter[str] | None = None,
+        table: Personalization = NOTHING_PERSONAL,
+    ) -> None:
         self.rules = rules
+        self.personal = _personal(rules, table)
         self.tool_rules = tuple(rule for rule in rules if rule.seam is Seam.TOOL)
         self.inference_rules = tuple(rule for rule in rules if rule.seam is Seam.INFERENCE)
         self.process_rules = tuple(rule for rule in rules if rule.seam is Seam.PROCESS)
         self.problems: Counter[str] = problems or Counter()
         self._names = frozenset(rule.decision.optimization for rule in rules)
-        self._memo: dict[tuple[str, str, str], Selection] = {}
-        self._model_memo: dict[tuple[str, str], Mapping[str, Rule]] = {}
+        self._memo: dict[tuple[str, str, str, Asker], Selection] = {}
+        self._model_memo: dict[tuple[str, str, Asker], Mapping[str, Rule]] = {}
 
     @classmethod
     def of(cls, snapshot: Snapshot, declared: Mapping[str, str] | None = None) -> Plan:
@@ -204,43 +247,43 @@ class Plan:
                 problems[str(decision.policy)] += 1
             else:
                 rules.append(rule)
-        return cls(tuple(rules), problems)
+        return cls(tuple(rules), problems, snapshot.personalization)
 
     def has(self, optimization: str) -> bool:
         """Tell whether some rule is of that type."""
         return optimization in self._names
 
-    def select(self, command: str, tool: str, declared: str) -> Selection:
+    def select(self, command: str, tool: str, declared: str, asker: Asker = NOBODY) -> Selection:
         """Return what governs a call of `tool` under `command`; the first rule of each optimization wins."""
-        memo_key = (command, tool, declared)
+        memo_key = (command, tool, declared, asker)
         selection = self._memo.get(memo_key)
         if selection is None:
             if len(self._memo) >= MEMO_LIMIT:
                 self._memo.clear()
-            selection = self._memo[memo_key] = self._select(command, ToolKey(tool, declared))
+            selection = self._memo[memo_key] = self._select(command, ToolKey(tool, declared), asker)
         return selection
 
-    def select_inference(self, command: str, model: str) -> Mapping[str, Rule]:
+    def select_inference(self, command: str, model: str, asker: Asker = NOBODY) -> Mapping[str, Rule]:
         """Return what governs a call of `model` under `command`, by optimization; the first rule of each wins."""
-        memo_key = (command, model)
+        memo_key = (command, model, asker)
         chosen = self._model_memo.get(memo_key)
         if chosen is None:
             if len(self._model_memo) >= MEMO_LIMIT:
                 self._model_memo.clear()
             chosen = {}
             for rule in self.inference_rules:
-                if rule.applies_to_model(command, model):
+                if rule.applies_to_model(command, model) and rule.is_for(asker):
                     chosen.setdefault(rule.decision.optimization, rule)
             self._model_memo[memo_key] = chosen
         return chosen
 
-    def _select(self, command: str, key: ToolKey) -> Selection:
+    def _select(self, command: str, key: ToolKey, asker: Asker) -> Selection:
         chosen: dict[str, Rule] = {}
         may_write = False
         for rule in self.tool_rules:
             if rule.effects(key) is not ToolEffects.READ:
                 may_write = True
-            elif rule.applies(command, key):
+            elif rule.applies(command, key) and rule.is_for(asker):
                 chosen.setdefault(rule.decision.optimization, rule)
         return Selection(key, chosen, may_write)
 
@@ -268,7 +311,16 @@ def _rule(decision: Decision, declared: Mapping[str, str]) -> Rule:
     rule = Rule(decision, OPTIMIZATIONS[decision.optimization].read(decision.parameters), declared)
     resolve_effects(ToolKey(""), effects)
     rule.applies("", ToolKey(""))
+    rule.is_for(NOBODY)
+    if rule.is_personal and rule.seam is Seam.PROCESS:
+        raise ValueError("what changes the whole process is for nobody in particular")
     return rule
+
+
+def _personal(rules: tuple[Rule, ...], table: Personalization) -> Personal | None:
+    asking = [rule.decision for rule in rules if rule.is_personal]
+    users = (user for decision in asking for match in (decision.match, decision.exclude) for user in match.user)
+    return Personal(frozenset(users), table) if asking else None
 
 
 NO_PLAN = Plan()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from otel_perfopt.decide.allocation import Allocation
+from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
 
 SNAPSHOT_VERSION = 1
 # Over HTTP: how old the document is by the controller's own clock, in seconds.
@@ -16,12 +17,17 @@ SNAPSHOT_PATH = "/v1/snapshot"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which calls a decision is about; each list holds glob patterns, and an empty list matches everything."""
+    """Which calls a decision is about; each list holds glob patterns, and an empty list matches everything.
+
+    `preference` and `user` are of whoever asks and hold plain words: preferences, and digests of user ids.
+    """
 
     command: tuple[str, ...] = ()
     tool: tuple[str, ...] = ()
     model: tuple[str, ...] = ()
     tool_effects: tuple[str, ...] = ()
+    preference: tuple[str, ...] = ()
+    user: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Snapshot:
     lease_s: float = 0.0
     killed: bool = False
     decisions: tuple[Decision, ...] = ()
+    personalization: Personalization = NOTHING_PERSONAL
 
     def expired(self, now_ns: int) -> bool:
         """Tell whether the controller has been silent for longer than the lease."""
@@ -82,6 +89,7 @@ class Snapshot:
                 lease_s=float(raw["lease_s"]),
                 killed=bool(raw["killed"]),
                 decisions=tuple(_decision(item) for item in raw["decisions"]),
+                personalization=Personalization.read(raw.get("personalization")),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"snapshot lacks or misuses a field: {error}") from error

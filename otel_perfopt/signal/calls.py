@@ -15,7 +15,8 @@ class RunContext:
 
     `conversation_id` may become known only with the first model call; `slots` belongs to whoever
     stands in the way of calls, keyed by its own name. `implicit` marks a command nobody declared,
-    inferred from model calls; `open` turns false when the command has ended.
+    inferred from model calls; `open` turns false when the command has ended. `preference` is what whoever
+    asks would rather have and `preference_source` how that is known, empty until somebody looked.
     """
 
     command: str = ""
@@ -25,6 +26,8 @@ class RunContext:
     slots: dict[str, Any] = field(default_factory=dict)
     implicit: bool = False
     open: bool = True
+    preference: str = ""
+    preference_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class InferenceOutcome:
     """What a call of a model came to when its reply had been read, whole or as far as anybody read it.
 
     Token counts are None where the provider did not say; `complete` is false for a stream that was left early.
+    `text` is what the reply says, for whoever looks at it now; it is kept nowhere.
     """
 
     error: BaseException | None = None
@@ -74,6 +78,7 @@ class InferenceOutcome:
     cache_write_tokens: int | None = None
     requests: tuple[ToolRequest, ...] = ()
     complete: bool = True
+    text: str = field(default="", repr=False)
 
 
 def _no_reply(result: object) -> bool:  # noqa: ARG001 - what a client says that knows nothing of its replies

@@ -13,6 +13,7 @@ from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import RunContext
 from otel_perfopt.signal.emit.implicit import COMPLETED, FAILED, INTERRUPTED
 from otel_perfopt.signal.emit.interception import Around
+from otel_perfopt.signal.emit.preference import state_preference
 from otel_perfopt.signal.emit.runs import current_run, remember_ended, run_began
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS, Scope, scoped
 from otel_perfopt.signal.emit.tracing import set_attributes, start_span
@@ -37,6 +38,7 @@ def open_command(name: str, conversation_id: str = "", user_id: str = "") -> Sco
     if user_id:
         attributes[c.USER_ID] = user_id
     run = RunContext(name, conversation_id, user_id, start_span(name, attributes))
+    state_preference(run)
 
     def ended(error: BaseException | None) -> None:
         run.open = False

@@ -17,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan
 from otel_perfopt import conventions as c
 from otel_perfopt.signal.calls import RunContext, ToolRequest
 from otel_perfopt.signal.emit.conversations import SentMessage
+from otel_perfopt.signal.emit.preference import state_preference
 from otel_perfopt.signal.emit.runs import (
     Asked,
     find_request,
@@ -168,6 +169,7 @@ class ImplicitCommands:
         if user_id:
             attributes[c.USER_ID] = user_id
         run = RunContext(command, conversation_id, user_id, start_span(command, attributes), implicit=True)
+        state_preference(run)
         with self._lock:
             self._open[id(run)] = _Open(run, self._clock_ns(), opening)
             excess = list(self._open.values())[: max(0, len(self._open) - self._limit)]
