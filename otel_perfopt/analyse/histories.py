@@ -19,6 +19,7 @@ from otel_perfopt.measure.series import (
     COUNT,
     ERROR_SHARE,
     LATENCY_MEAN,
+    MEMORY,
     TOKENS,
     TOKENS_PER_RUN,
     SeriesBuilder,
@@ -39,6 +40,7 @@ _OVERALL = {
     TOKENS_PER_RUN: ("tokens a run", "{token}"),
     ERROR_SHARE: ("share of runs that failed", "1"),
     CONCURRENCY: ("runs at once", "{run}"),
+    MEMORY: ("memory a process holds", "By"),
 }
 _BY_COMMAND = {LATENCY_MEAN: ("mean run time of", "s"), COUNT: ("runs an hour of", "{run}")}
 # What may follow the load; what grows with it by definition may not.
@@ -77,6 +79,8 @@ class Histories:
 
     def believe(self, hours: SeriesBuilder) -> None:
         """Put hours that a store has added up over all runs in the place of those of the runs observed."""
+        # What a store adds up is times and tokens; memory is known of the runs that were looked into.
+        hours.take_memory(self._hours)
         self._hours = hours
 
     def outcome(self) -> SeriesOutcome:

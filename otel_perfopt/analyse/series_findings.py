@@ -28,6 +28,7 @@ from otel_perfopt.measure.series import (
     COUNT,
     ERROR_SHARE,
     LATENCY_MEAN,
+    MEMORY,
     TOKENS,
     TOKENS_PER_RUN,
 )
@@ -41,6 +42,7 @@ METRICS: Final = {
     TOKENS_PER_RUN: "tokens_per_run",
     ERROR_SHARE: "errors",
     CONCURRENCY: "concurrency",
+    MEMORY: "memory",
 }
 _UNITS: Final = {LATENCY_MEAN: "s", TOKENS_PER_RUN: "{token}", ERROR_SHARE: "1"}
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

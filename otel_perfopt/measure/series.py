@@ -24,6 +24,7 @@ ERRORS: Final = "errors"  # failed runs
 ERROR_SHARE: Final = "errors.share"  # of the runs, 0 to 1
 COUNT: Final = "count"  # runs
 CONCURRENCY: Final = "concurrency"  # runs at once, on average over the bin
+MEMORY: Final = "memory.rss"  # bytes that a process held as its commands ended, on average
 
 MOST_BINS_OF_A_RUN = 200  # a run that lasts longer is one that nobody ended
 
@@ -38,6 +39,8 @@ class _Bin:
     errors: int = 0
     tokens: int = 0
     busy_ns: int = 0
+    memory: float = 0.0
+    memory_stated: int = 0
     latency: Measurement = field(default_factory=Measurement)
 
 
@@ -51,6 +54,7 @@ _VALUES: Final[dict[str, Callable[[_Bin, int], float | None]]] = {
     ERROR_SHARE: lambda found, _: found.errors / found.count if found.count else None,
     COUNT: lambda found, _: float(found.count),
     CONCURRENCY: lambda found, step_ns: found.busy_ns / step_ns,
+    MEMORY: lambda found, _: found.memory / found.memory_stated if found.memory_stated else None,
 }
 _EMPTY = _Bin()
 
@@ -78,6 +82,7 @@ class SeriesBuilder:
             found.errors += execution.outcome is Outcome.FAILED
             found.tokens += execution.tokens.total or 0
             found.latency.add(execution.duration_s)
+            _add_memory(found, execution.command.attributes.get(c.COMMAND_MEMORY))
             self._spread(self._bins[target], execution)
 
     def add_runs(self, target: Target, index: int, runs: Measurement, errors: int, tokens: int) -> None:
@@ -93,6 +98,14 @@ class SeriesBuilder:
         """Take into account for how long runs of one target were under way in bin `index`."""
         for each in (Target(), self._own(target)):
             self._bins.setdefault(each, {}).setdefault(index, _Bin()).busy_ns += busy_ns
+
+    def take_memory(self, sample: SeriesBuilder) -> None:
+        """Take over what `sample`, a builder of some of the same runs, knows of memory: a mean of a part is a mean."""
+        for target, bins in sample._bins.items():
+            own = self._bins.get(target)
+            for index, found in bins.items() if own is not None else ():
+                if found.memory_stated and own is not None and index in own:
+                    own[index].memory, own[index].memory_stated = found.memory, found.memory_stated
 
     def _spread(self, bins: dict[int, _Bin], execution: Execution) -> None:
         """Add a run's time to every bin in which it was under way; a bin that no run has begun in yet is made."""
@@ -115,10 +128,10 @@ class SeriesBuilder:
         return tuple(self._bins)
 
     def series(self, metric: str, target: Target = Target()) -> Series | None:  # noqa: B008 - frozen
-        """Return one metric of one target from its first to its last run; None without runs.
+        """Return one metric of one target from its first to its last run; None without runs that state it.
 
         In a bin without runs, counts, errors, tokens and concurrency are 0, and what is of a run
-        (latencies, tokens and errors per run) a gap.
+        (latencies, tokens and errors per run, memory) a gap.
 
         Raises:
             KeyError: there is no such metric.
@@ -129,6 +142,8 @@ class SeriesBuilder:
             return None
         first, last = _busiest({index: found for index, found in bins.items() if found.count})
         values = tuple(value_of(bins.get(index, _EMPTY), self._step_ns) for index in range(first, last + 1))
+        if all(value is None for value in values):
+            return None
         return Series(metric, target, first * self._step_ns, self.step_s, values)
 
     def all(self) -> Iterator[Series]:
@@ -138,6 +153,12 @@ class SeriesBuilder:
                 found = self.series(metric, target)
                 if found is not None:
                     yield found
+
+
+def _add_memory(found: _Bin, stated: object) -> None:
+    if isinstance(stated, int | float) and not isinstance(stated, bool) and stated > 0:
+        found.memory += stated
+        found.memory_stated += 1
 
 
 def _busiest(bins: dict[int, _Bin]) -> tuple[int, int]:
