@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from otel_perfopt.act import batch_tools, parallel_tools, preload, tool_cache
+from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.batch_tools import BatchTools
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
@@ -165,9 +166,10 @@ class EarlyCalls:
     def _already_answered(self, in_force: InForce, run: RunContext) -> Callable[[ToolCall], bool]:
         """Return what tells the calls of one segment that the cache will answer: kept ones and repetitions."""
         seen: set[Hashable] = set()
+        asker = asker_of(run, in_force.plan)
 
         def answered(call: ToolCall) -> bool:
-            rules = in_force.plan.select(run.command, call.tool, call.effects).rules
+            rules = in_force.plan.select(run.command, call.tool, call.effects, asker).rules
             ahead, rule = rules.get(preload.NAME), rules.get(tool_cache.NAME)
             if ahead is not None and self.preload.holds(ahead, call):
                 return True
@@ -222,7 +224,9 @@ class EarlyCalls:
             in_force, run = self._standing.in_force(), call.run
             if run is None or not in_force.plan.has(batch_tools.NAME) or not self._standing.followed(in_force):
                 return None
-            rule = in_force.plan.select(run.command, call.tool, call.effects).rules.get(batch_tools.NAME)
+            asker = asker_of(run, in_force.plan)
+            rules = in_force.plan.select(run.command, call.tool, call.effects, asker).rules
+            rule = rules.get(batch_tools.NAME)
             if rule is None or rule.decision.policy in in_force.killed_policies:
                 return None
             return self._standing.use(enrol, rule, run)

@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any
 
 from otel_perfopt import conventions
+from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.enrolment import Use, enrol
 from otel_perfopt.act.fault_log import SELECTION, FaultLog
 from otel_perfopt.act.inference_table import CONTEXT_REWRITERS, InferenceOptimizations
 from otel_perfopt.act.link import Link
 from otel_perfopt.act.middleware import Proceed, ProceedAsync, Rewriter, guard, guard_async
+from otel_perfopt.act.retention import watch
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Rule
 from otel_perfopt.act.snapshot_source import InForce
@@ -122,7 +124,8 @@ class InferenceRuntime:
                 yield name, use
 
     def _rules(self, in_force: InForce, call: InferenceCall) -> Iterator[tuple[str, Rule]]:
-        for name, rule in in_force.plan.select_inference(call.run.command, call.model).items():
+        asker = asker_of(call.run, in_force.plan)
+        for name, rule in in_force.plan.select_inference(call.run.command, call.model, asker).items():
             if rule.decision.policy not in in_force.killed_policies:
                 yield name, rule
 
@@ -143,6 +146,8 @@ class InferenceRuntime:
             return False
         try:
             changes = rewriter.rewrite(use, call)
+            if changes and use.shadow and rewriter.name in CONTEXT_REWRITERS:
+                watch(use, call, changes)
         except Exception as error:
             self._faults.note(rewriter.name, error, call.run, use.policy)
             return False

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from otel_perfopt.act import tool_cache
+from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.batch_tools import BatchTools
 from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import SIGNAL_SPANS, CallSpans
@@ -199,7 +200,8 @@ class Runtime:
         in_force = self._source.current()
         self._adopt(in_force.plan)
         run = call.run
-        selection = in_force.plan.select(run.command if run is not None else "", call.tool, call.effects)
+        asker = asker_of(run, in_force.plan)
+        selection = in_force.plan.select(run.command if run is not None else "", call.tool, call.effects, asker)
         uses = tuple(self._uses(in_force, selection, run)) if run is not None and selection.rules else ()
         ticket = self._journal.begin(selection.key, scope_of(call)) if selection.may_write else None
         self._selection_breaker.succeeded()
