@@ -43,7 +43,7 @@ def shop(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def new_process(redis_url, new_run, request):
+def new_process(redis_url, new_run, request, shop):
     """A runtime of its own stands for a process of its own: nothing is shared but Redis."""
     runtimes = []
 

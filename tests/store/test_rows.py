@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from otel_perfopt.measure.store.spans_source import StoreSource
 from otel_perfopt.measure.store.telemetry_store import TelemetryStore
 from otel_perfopt.signal.read.recorded import open_recorded
-from store.records import odd_records
+from store.records import odd_records, run
 
 
 def read_back(store: TelemetryStore) -> dict:
@@ -28,6 +30,15 @@ def test_a_record_comes_back_as_it_went_in(store: TelemetryStore, records):
             assert {name: type(value) for name, value in said.items()} == {
                 name: type(value) for name, value in kept.items()
             }
+
+
+@pytest.mark.parametrize("start_ns", [1 << 62, 1 << 63, 1 << 64, (1 << 32) * 10**9, -1])
+def test_times_that_no_column_holds_are_kept(store: TelemetryStore, start_ns):
+    """A span dated past what the table's order can hold is found beside one of today."""
+    record = run(0, tools=1)[0]
+    odd = replace(record, span_id="f" * 16, start_ns=start_ns)
+    store.append([record, odd])
+    assert read_back(store) == {(span.trace_id, span.span_id): span for span in (record, odd)}
 
 
 @pytest.mark.parametrize("folder", ["claude-code", "tau-bench", "lmcache-agent-trace/taubench"])

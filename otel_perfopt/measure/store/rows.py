@@ -16,8 +16,9 @@ from otel_perfopt.measure.store.typed_text import Types, as_text, from_text
 from otel_perfopt.signal.record import SpanEvent, SpanRecord
 
 _STORED: Final = frozenset({c.STORE_TYPES, c.STORE_LOCATION, c.STORE_EXACT})
-# A date counts days in 16 bits: partitions end in 2149, so later times are kept beside the columns.
-_MAX_NS: Final = 1 << 62
+# The table is ordered by `toDateTime`, whose seconds have 32 bits and end in 2106: a later time would be looked for in
+# the wrong place, so it is kept beside the columns.
+_MAX_NS: Final = ((1 << 32) - 1) * 10**9
 _NO_TYPES: Final = b"{}"
 
 # The batch table a row is written to first, in the order of the lines' values; times are nanoseconds.
