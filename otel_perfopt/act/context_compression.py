@@ -39,7 +39,8 @@ class ContextCompression:
         """Return the messages with shorter results; nothing where none is shorter."""
         parameters = use.rule.parameters
         assert isinstance(parameters, ContextCompressionParameters)
-        if call.run.conversation_id in self._sent_plain:
+        # In shadow every conversation goes out whole; what is watched is what would have been sent from its beginning.
+        if not use.shadow and call.run.conversation_id in self._sent_plain:
             return {}
         texts: dict[tuple[int, int], str] = {}
         saved = 0
@@ -49,8 +50,9 @@ class ContextCompression:
         if not texts:
             return {}
         tokens = saved // CHARS_A_TOKEN
-        before = call.span_attributes.get(conventions.CONTEXT_SAVED_TOKENS, 0)
-        call.span_attributes[conventions.CONTEXT_SAVED_TOKENS] = before + tokens
+        if not use.shadow:
+            before = call.span_attributes.get(conventions.CONTEXT_SAVED_TOKENS, 0)
+            call.span_attributes[conventions.CONTEXT_SAVED_TOKENS] = before + tokens
         count(call.run, use.policy, conventions.POLICY_SAVED_TOKENS, tokens)
         return with_texts(call.api, call.kwargs, texts)
 

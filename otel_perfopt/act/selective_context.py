@@ -38,7 +38,8 @@ class SelectiveContext:
         """Return the instructions, messages and tools to send; nothing where all of them are needed."""
         parameters = use.rule.parameters
         assert isinstance(parameters, SelectiveContextParameters)
-        if call.run.conversation_id in self._sent_plain:
+        # In shadow every conversation goes out whole; what is watched is what would have been sent from its beginning.
+        if not use.shadow and call.run.conversation_id in self._sent_plain:
             return {}
         field = "input" if call.api == "openai.responses" else "messages"
         given = sequence(call.kwargs.get(field))
@@ -51,8 +52,9 @@ class SelectiveContext:
         if not changes:
             return {}
         # Also where nothing is saved any more: what was once left out stays so, or the sent prefix would change.
-        before = call.span_attributes.get(conventions.CONTEXT_SAVED_TOKENS, 0)
-        call.span_attributes[conventions.CONTEXT_SAVED_TOKENS] = max(0, before + saved)
+        if not use.shadow:
+            before = call.span_attributes.get(conventions.CONTEXT_SAVED_TOKENS, 0)
+            call.span_attributes[conventions.CONTEXT_SAVED_TOKENS] = max(0, before + saved)
         count(call.run, use.policy, conventions.POLICY_SAVED_TOKENS, max(0, saved))
         return changes
 

@@ -13,9 +13,11 @@ from otel_perfopt.decide.observation import (
     Extension,
     Inputs,
     Observation,
+    Retained,
 )
 from otel_perfopt.decide.policy import OptimizationPolicy
-from otel_perfopt.decide.quantity import format_duration
+from otel_perfopt.decide.quantity import format_duration, format_percent
+from otel_perfopt.decide.rollout import MIN_RETAINED
 from otel_perfopt.decide.state import PolicyState, State
 from otel_perfopt.errors import TransitionError
 
@@ -75,6 +77,14 @@ def shadow_not_clean(at: Situation) -> str | None:
 def file_gone(at: Situation) -> str | None:
     """The policy is declared no more."""
     return "its file is gone" if not at.inputs.digest and at.state.digest else None
+
+
+def context_lost(at: Situation) -> str | None:
+    """Shadow showed that a shorter context would have lacked what replies used."""
+    retained, needed = _retained(at), _needed_share(at)
+    if retained is None or needed is None or retained.high >= needed:
+        return None
+    return f"the shorter context would have kept {retained}, and {format_percent(needed)} are asked for"
 
 
 def digest_changed(at: Situation) -> str | None:
@@ -159,9 +169,27 @@ def shadow_passed(at: Situation) -> str | None:
     report, duration_s = at.seen.shadow, spec.rollout.shadow_s or 0.0
     if spec.mode not in {"canary", "active"} or report is None or not report.is_clean or not at.open("canary"):
         return None
-    if at.elapsed_s(at.state.since_ns) < duration_s:
+    if at.stage_s < duration_s:
         return None
-    return f"shadow was clean over {report.calls} calls"
+    retained, needed = report.retained, _needed_share(at)
+    if not needed:
+        return f"shadow was clean over {report.calls} calls"
+    # Nobody seen to use anything is no sign that nothing is needed.
+    if retained is None or retained.low < needed:
+        return None
+    return f"shadow was clean over {report.calls} calls and kept {retained}"
+
+
+def _needed_share(at: Situation) -> float | None:
+    spec = at.policy.spec
+    if not spec.kind.shortens_context:
+        return None
+    asked = spec.rollout.limits.min_retained
+    return MIN_RETAINED if asked is None else asked
+
+
+def _retained(at: Situation) -> Retained | None:
+    return at.seen.shadow.retained if at.seen.shadow is not None else None
 
 
 def canary_at_once(at: Situation) -> str | None:

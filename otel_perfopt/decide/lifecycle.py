@@ -60,6 +60,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.boundary_forbids),
     Rule("stop", frozenset({State.AWAITING, State.SHADOW}), State.PROPOSED, SYSTEM, guard.boundary_forbids),
     Rule("sleep", _UNDER_WAY, State.DORMANT, SYSTEM, guard.condition_gone),
+    Rule("rollback", frozenset({State.SHADOW}), State.ROLLED_BACK, SYSTEM, guard.context_lost),
     Rule("retire", frozenset({State.ACTIVE}), State.RETIRED, SYSTEM, guard.expired),
     Rule("retire", frozenset({State.ACTIVE}), State.RETIRED, SYSTEM, guard.benefit_lost),
     Rule("promote", frozenset({State.CANARY}), State.ACTIVE, SYSTEM, guard.promotable),

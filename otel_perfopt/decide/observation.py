@@ -14,6 +14,19 @@ NOT_COMPARED = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Retained:
+    """Of what replies used of a context, the share that the shorter one still had: mean over units, and bounds of it."""
+
+    units: int
+    share: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.share:.1%} ({self.low:.1%} to {self.high:.1%}; {self.units} units) of what replies used"
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowReport:
     """What shadow showed: calls watched, results that would have been wrong, and faults of our own."""
 
@@ -23,6 +36,7 @@ class ShadowReport:
 
     @property
     def is_clean(self) -> bool:
+    retained: Retained | None = None
         """Whether something was watched and nothing was wrong."""
         return self.calls > 0 and not self.wrong_results and not self.faults
 

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.model_base import DeclaredModel, as_tuple, nearest
-from otel_perfopt.decide.quantity import Duration, DurationOrZero, Margin, MarginText, Share, format_percent
+from otel_perfopt.decide.quantity import Duration, DurationOrZero, Margin, MarginText, Percent, Share, format_percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ METRICS: Mapping[str, MetricWord] = {
     "memory": MetricWord(),
 }
 _HOLDBACK = 0.05
+MIN_RETAINED = 0.98
 _ROUNDING = 1e-9
 _M = TypeVar("_M", bound=DeclaredModel)
 
@@ -84,12 +85,16 @@ class Limits(DeclaredModel):
     """When a step may end and when the comparison must; units are counted over both arms.
 
     `min_units` is needed in a step before the next; at `max_units` in all steps together, or after
-    `max_duration_s` of exposure, what is not decided is inconclusive.
+    `max_duration_s` of exposure, what is not decided is inconclusive. `min_retained` is the share of what
+    replies used of a context that a shorter one must be shown to keep before anybody is exposed to it (98 % unless
+    said otherwise; the lower bound counts).
     """
 
     min_units: int = Field(default=100, ge=2, le=10_000_000)
     max_units: int = Field(default=8000, ge=2, le=100_000_000)
     max_duration_s: Duration = Field(default=14 * 86400.0, alias="maxDuration")
+    # None stays out of the digest, so that what was approved before is approved still.
+    min_retained: Percent | None = None
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

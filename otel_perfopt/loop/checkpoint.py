@@ -38,6 +38,7 @@ _CLASSES: tuple[type, ...] = (
     ReadProblem,
     ReadTally,
     otlp_tail._OpenTrace,  # noqa: SLF001 - the running state of rooms before this one
+    shadow_watch._Seen,  # noqa: SLF001 - the same
     shadow_watch._Trial,  # noqa: SLF001 - the same
     units._Row,  # noqa: SLF001 - the same
     units._Trial,  # noqa: SLF001 - the same

@@ -35,6 +35,7 @@ KIND = OptimizationType(
     model=ContextCompression,
     read_only=False,
     shadow_free=True,
+    shortens_context=True,
     risk="medium: the same facts in another form; with maxChars the middle of long results is left out",
     does="shortens tool results once, when they enter the context",
 )

@@ -24,6 +24,7 @@ class OptimizationType:
     `model` is its part of a policy; `read_only` says that it may only touch tools declared `read`;
     `shadow_free` that watching it in shadow changes nothing for the agent, so that shadow needs no
     approval; `risk` and `does` are for people. `needs` are parameters without which there is nothing to propose.
+    `shortens_context` marks types that leave out what a reply may need, so that shadow must show what replies used is kept.
     `process_wide` marks types that change what all calls of a process share, so that the process is the unit.
     """
 
@@ -34,3 +35,4 @@ class OptimizationType:
     does: str
     needs: tuple[str, ...] = ()
     process_wide: bool = False
+    shortens_context: bool = False

@@ -45,6 +45,7 @@ KIND = OptimizationType(
     model=SelectiveContext,
     read_only=False,
     shadow_free=True,
+    shortens_context=True,
     risk="medium: a section may be missing where nothing in the conversation points to it",
     does="leaves reference sections out of the prompt until something asks for them",
 )

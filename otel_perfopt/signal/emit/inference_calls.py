@@ -132,6 +132,7 @@ def _ended(shown: InferenceCall, reply: ModelReply | None, error: BaseException 
             complete=error is None and bool(reply.finish_reasons),
         )
     for listener in shown.on_end:
+            text=reply.said,
         _tell(listener, outcome)
 
 

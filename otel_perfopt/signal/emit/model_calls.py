@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from opentelemetry import context as context_api
@@ -71,6 +71,7 @@ class ModelReply:
     `kept_as` what the next call sends instead where the provider keeps the conversation.
     `first_token_ns` and `thinking_ns` (start and end of each phase) are Unix times, of a streamed reply only.
     """
+    `said` is the reply's text, which only who stands in the way of the call is shown.
 
     response_id: str | None = None
     model: str | None = None
@@ -88,6 +89,7 @@ class ModelReply:
     output_text: str | None = None
 
 
+    said: str = field(default="", repr=False)
 class ModelCall:
     """A call of a model under way. None of its methods raises."""
 

@@ -25,6 +25,7 @@ def message_reply(message: Any) -> ModelReply | None:
     said = "".join(block.text for block in content if block.type == "text")
     reply = _reply(message, getattr(message, "stop_reason", None), _counts(getattr(message, "usage", None)), requests)
     reply.message = model_message(content)
+    reply.said = said
     if tool_span.captures_content():
         reply.output_text = reply_content(said, requests)
     return reply
@@ -94,9 +95,10 @@ class MessageEvents:
         reply.first_token_ns = self._first_ns
         reply.thinking_ns = self._thinking.phases()
         reply.message = model_message([self._written(position) for position in sorted(self._blocks)])
+        said = (self._said(position) for position, block in sorted(self._blocks.items()) if block.type == "text")
+        reply.said = "".join(said)
         if tool_span.captures_content():
-            said = (self._said(position) for position, block in sorted(self._blocks.items()) if block.type == "text")
-            reply.output_text = reply_content("".join(said), requests)
+            reply.output_text = reply_content(reply.said, requests)
         return reply
 
     def _add_delta(self, event: Any, now_ns: int) -> None:
@@ -109,7 +111,7 @@ class MessageEvents:
             self._parts.setdefault(event.index, []).append(part)
 
     def _said(self, position: int) -> str:
-        return "".join(self._parts[position])
+        return "".join(self._parts.get(position, ()))
 
     def _input(self, position: int, block: Any) -> object:
         written = "".join(self._parts.get(position, ()))

@@ -10,6 +10,7 @@ from typing import Any
 from otel_perfopt.signal.calls import ToolRequest
 from otel_perfopt.signal.emit import tool_span
 from otel_perfopt.signal.emit.model_calls import ModelReply
+from otel_perfopt.signal.emit.sent_content import text
 from otel_perfopt.signal.frameworks.openai_request import sent_message
 
 # Servers that stream reasoning call it one or the other.
@@ -27,6 +28,7 @@ def reply_of(completion: Any) -> ModelReply | None:
         message = choices[0].message
         reply.requests = tuple(_request(call) for call in message.tool_calls or () if getattr(call, "function", None))
         reply.message = sent_message(message)
+        reply.said = text(message.content)
         if tool_span.captures_content():
             reply.output_text = reply_content(message.content, reply.requests)
     return reply
@@ -93,8 +95,9 @@ class ChatStream:
         if self._finish:
             reply.requests = self.requests()
         reply.message = sent_message(self._message())
+        reply.said = "".join(self._text)
         if tool_span.captures_content():
-            reply.output_text = reply_content("".join(self._text), reply.requests)
+            reply.output_text = reply_content(reply.said, reply.requests)
         return reply
 
     def _message(self) -> dict[str, Any]:

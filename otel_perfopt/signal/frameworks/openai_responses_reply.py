@@ -39,9 +39,10 @@ def response_reply(response: Any) -> ModelReply | None:
     )
     if reply.response_id:
         reply.kept_as = kept_response(reply.response_id)
+    parts = (part for item in output for part in sequence(getter(item)("content")))
+    reply.said = "".join(text(getter(part)("text")) for part in parts)
     if tool_span.captures_content():
-        parts = (part for item in output for part in sequence(getter(item)("content")))
-        reply.output_text = reply_content("".join(text(getter(part)("text")) for part in parts), requests)
+        reply.output_text = reply_content(reply.said, requests)
     return reply
 
 
