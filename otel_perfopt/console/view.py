@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from otel_perfopt import __version__
+from otel_perfopt.console.drawing.share_bars import share_bar
 from otel_perfopt.report import wording
 from otel_perfopt.report.policy_plan import days_text
 from otel_perfopt.report.printable import printable
@@ -25,6 +27,18 @@ NAVIGATION = (
     ("/policies", "Policies"),
     ("/ledger", "Ledger"),
 )
+
+
+def signed(text: str) -> str:
+    """Return a change as verdicts write theirs: with a real minus before a number, not a hyphen."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+
+
+def words(name: object) -> str:
+    """Return an identifier as people read it."""
+    return str(name).replace("_", " ")
+
+
 _FILTERS: Mapping[str, Callable[..., Any]] = {
     "seconds": wording.seconds,
     "count": wording.count,
@@ -34,6 +48,9 @@ _FILTERS: Mapping[str, Callable[..., Any]] = {
     "clock": wording.clock,
     "digest": wording.digest,
     "days": days_text,
+    "bar": share_bar,
+    "signed": signed,
+    "words": words,
 }
 
 

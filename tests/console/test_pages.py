@@ -58,8 +58,8 @@ def test_optimizations_have_status_and_measured_impact(shop):
     seen = shop.desk.loop.seen
     words = {name: row for name, row in rows.items() if re.search(r"\b(active|testing|planned)\b", row)}
     active = next(status.name for status in seen.statuses if str(status.state.state) == "active")
-    assert re.search(r"active .*latency [+-]\d", words[active])
-    assert re.search(r"testing .*canary-1 .*tokens [+-]\d", words["shorter-results"])
+    assert re.search(r"active .*latency [+−]\d", words[active])
+    assert re.search(r"testing .*canary-1 .*tokens [+−]\d", words["shorter-results"])
 
 
 def test_what_is_not_in_force_yet_is_planned(visitor):
@@ -87,7 +87,7 @@ def test_findings_can_be_filtered_and_looked_into(shop):
     kinds = re.findall(r'<option value="(\w+)"', every.split("where")[0])
     only = shop.get("/findings?kind=repeated_call").text
     assert "repeated_call" in kinds
-    assert set(re.findall(r'<h2><a href="/findings/\w+">([^<]+)</a>', only)) == {"repeated call"}
+    assert set(re.findall(r'<h2><a href="/findings/\w+">([^<]+)</a>', only)) == {"Repeated call"}
     assert "0 of" in plain(shop.get("/findings?where=nowhere-at-all").text)
     acting = shop.get("/findings?acting=yes").text
     key = re.search(r'<h2><a href="(/findings/\w+)"', acting)[1]

@@ -66,12 +66,16 @@ def _grid(across: Axis, up: Axis, *, absolute: bool) -> list[Markup]:
         y = up.place(value)
         parts += [
             line((_LEFT, y), (_WIDTH - _RIGHT, y), "grid"),
-            text((_LEFT - 6, y + 4), f"{100 * value:+.0f} {unit}", anchor="end"),
+            text((_LEFT - 6, y + 4), f"{_signed(100 * value)} {unit}", anchor="end"),
         ]
     for value in across.ticks(5):
         parts.append(text((across.place(value), _HEIGHT - 16), f"{value:,.0f}", anchor="middle"))
     parts.append(text((_WIDTH - _RIGHT, _HEIGHT - 3), "units compared", anchor="end"))
     return parts
+
+
+def _signed(value: float) -> str:
+    return "0" if round(value) == 0 else f"{value:+.0f}".replace("-", "−")
 
 
 def _limit(found: IntervalPath, up: Axis) -> list[Markup]:
@@ -84,7 +88,12 @@ def _limit(found: IntervalPath, up: Axis) -> list[Markup]:
     place = y - 5 if y > _TOP + 14 else y + 14
     return [
         line((_LEFT, y), (_WIDTH - _RIGHT, y), f"limit {kind}"),
-        text((_WIDTH - _RIGHT, place), f"{word}: {100 * found.limit:+.1f} {unit}", f"label {kind}", anchor="end"),
+        text(
+            (_WIDTH - _RIGHT, place),
+            f"{word}: {100 * found.limit:+.1f} {unit}".replace("-", "−"),
+            f"label {kind}",
+            anchor="end",
+        ),
     ]
 
 

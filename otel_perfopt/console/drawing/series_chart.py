@@ -10,10 +10,12 @@ from markupsafe import Markup
 from otel_perfopt.analyse.history import ChangePoint, History, Season, Trend
 from otel_perfopt.console.drawing.axis import Axis
 from otel_perfopt.console.drawing.svg import Point, drawing, line, path, text
-from otel_perfopt.report.wording import count, moment, share
+from otel_perfopt.report.wording import count, moment, seconds, share
 
 _WIDTH, _HEIGHT = 900, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 24, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 28, 30
+# Where a label of a change begins to reach over the edge, and how close to the last one it is left out.
+_LABEL_TURNS, _LABEL_ROOM = 0.9, 54.0
 _MOST_POINTS = 700
 _DAY_S = 86_400.0
 
@@ -30,19 +32,30 @@ def series_chart(history: History) -> Markup | None:
     parts += [path(piece, "observed") for piece in _pieces(values, across, up)]
     changes = history.change_points if isinstance(history.change_points, tuple) else ()
     level = _level(history, changes)
-    if isinstance(history.season, Season) and history.season.periods and len(history.season.seasonal) == len(values):
+    if isinstance(history.season, Season) and draws_rhythm(history):
         rhythm = [
             None if base is None else base + season for base, season in zip(level, history.season.seasonal, strict=True)
         ]
         parts += [path(piece, "rhythm") for piece in _pieces(rhythm, across, up)]
     parts += [path(piece, "level") for piece in _pieces(level, across, up)]
-    for change in changes:
-        x = across.place(change.bin)
-        parts += [
-            line((x, _TOP), (x, _HEIGHT - _BOTTOM), "change"),
-            text((x + 4, _TOP - 8), _size(change), "label change"),
-        ]
+    parts += _changes(changes, across)
     return drawing((_WIDTH, _HEIGHT), f"{history.name} over time", _said(history, changes), parts, "series")
+
+
+def draws_rhythm(history: History) -> bool:
+    """Tell whether the drawing has a line of the series' rhythm."""
+    season = history.season
+    return isinstance(season, Season) and bool(season.periods) and len(season.seasonal) == len(history.series.values)
+
+
+def draws_changes(history: History) -> bool:
+    """Tell whether the drawing marks lasting changes."""
+    return isinstance(history.change_points, tuple) and bool(history.change_points)
+
+
+def last_text(history: History) -> str:
+    """Return the newest value that was observed, in its unit."""
+    return _text(_last(history), history.unit)
 
 
 def sparkline(values: Sequence[float | None], name: str) -> Markup | None:
@@ -89,11 +102,37 @@ def _grid(history: History, across: Axis, up: Axis) -> list[Markup]:
     parts = []
     for value in up.ticks(4):
         y = up.place(value)
-        parts += [line((_LEFT, y), (_WIDTH - _RIGHT, y), "grid"), text((_LEFT - 6, y + 4), f"{value:g}", anchor="end")]
+        parts += [
+            line((_LEFT, y), (_WIDTH - _RIGHT, y), "grid"),
+            text((_LEFT - 6, y + 4), _text(value, history.unit), anchor="end"),
+        ]
     for place in across.ticks(6):
         at_ns = history.series.start_ns + int(place * history.series.step_s * 1e9)
         parts.append(text((across.place(place), _HEIGHT - 10), moment(at_ns)[5:10], anchor="middle"))
     return parts
+
+
+def _changes(changes: Sequence[ChangePoint], across: Axis) -> list[Markup]:
+    parts, last = [], -_LABEL_ROOM
+    turns = _LEFT + _LABEL_TURNS * (_WIDTH - _LEFT)
+    for change in changes:
+        x = across.place(change.bin)
+        parts.append(line((x, _TOP - 4), (x, _HEIGHT - _BOTTOM), "change"))
+        if x - last >= _LABEL_ROOM:
+            place, anchor = (x - 4, "end") if x > turns else (x + 4, "start")
+            parts.append(text((place, _TOP - 9), _size(change), "label change", anchor))
+            last = x
+    return parts
+
+
+def _text(value: float, unit: str) -> str:
+    if value == 0:
+        return "0"
+    if unit == "s":
+        return seconds(value)
+    if unit == "1":
+        return share(value)
+    return count(value) if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _size(change: ChangePoint) -> str:
@@ -103,7 +142,7 @@ def _size(change: ChangePoint) -> str:
 
 
 def _said(history: History, changes: Sequence[ChangePoint]) -> str:
-    parts = [f"{len(history.series.values)} values, the last {_last(history)}."]
+    parts = [f"{len(history.series.values)} values, the last {last_text(history)}."]
     if isinstance(history.season, Season) and history.season.periods:
         names = ", ".join(f"{period.name} (strength {period.strength:.2f})" for period in history.season.periods)
         parts.append(f"It repeats itself: {names}.")
@@ -113,6 +152,5 @@ def _said(history: History, changes: Sequence[ChangePoint]) -> str:
     return " ".join(parts)
 
 
-def _last(history: History) -> str:
-    value = next(value for value in reversed(history.series.values) if value is not None)
-    return f"{value:.3g} {history.unit}".strip()
+def _last(history: History) -> float:
+    return next((value for value in reversed(history.series.values) if value is not None), 0.0)

@@ -16,7 +16,13 @@ from otel_perfopt.analyse.history import History
 from otel_perfopt.analyse.recommendation import Recommendation
 from otel_perfopt.analyse.series_findings import METRICS
 from otel_perfopt.console.desk import Visit
-from otel_perfopt.console.drawing.series_chart import series_chart, sparkline
+from otel_perfopt.console.drawing.series_chart import (
+    draws_changes,
+    draws_rhythm,
+    last_text,
+    series_chart,
+    sparkline,
+)
 from otel_perfopt.console.drawing.share_bars import share_bar
 from otel_perfopt.console.loop_thread import Seen
 from otel_perfopt.execution.model import Target
@@ -72,7 +78,9 @@ def findings(visit: Visit) -> Response:
     shown = [one for one in every if _fits(one, kind, where, acting)]
     histories = seen.analysis.histories if seen.analysis is not None else ()
     drawn = [
-        (item.name, sparkline(item.series.values, item.name)) for item in histories if item.series.target == Target()
+        (item.name, last_text(item), sparkline(item.series.values, item.name))
+        for item in histories
+        if item.series.target == Target()
     ]
     return visit.page(
         "findings.html",
@@ -83,7 +91,7 @@ def findings(visit: Visit) -> Response:
         where=where,
         acting=acting,
         analysis=seen.analysis,
-        sparks=[(name, spark) for name, spark in drawn if spark is not None],
+        sparks=[(name, last, spark) for name, last, spark in drawn if spark is not None],
     )
 
 
@@ -93,17 +101,28 @@ def finding(visit: Visit) -> Response:
     one = next((found for item in (seen.findings if seen else ()) if (found := _found(item, seen)).key == key), None)
     if seen is None or seen.analysis is None or one is None:
         raise HTTPException(404, "there is no such finding now; the analysis since did not find it")
-    drawn = [(history, series_chart(history)) for history in _histories(one.finding, seen.analysis)]
-    known = {run.trace_id for run in visit.desk.runs.newest()}
+    drawn = [(_drawn_of(history), series_chart(history)) for history in _histories(one.finding, seen.analysis)]
     return visit.page(
         "finding.html",
         one=one,
         says=FINDING_KINDS[one.finding.kind].says if one.finding.kind in FINDING_KINDS else "",
-        charts=[(history, chart) for history, chart in drawn if chart is not None],
+        charts=[(parts, chart) for parts, chart in drawn if chart is not None],
         shares=_shares(one.finding, seen.analysis),
         recommendation=_recommendation(one.finding, seen.analysis),
-        known=known,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnParts:
+    """What a series' drawing shows, for its legend."""
+
+    name: str
+    rhythm: bool
+    changes: bool
+
+
+def _drawn_of(history: History) -> DrawnParts:
+    return DrawnParts(history.name, draws_rhythm(history), draws_changes(history))
 
 
 def finding_key(finding: Finding) -> str:

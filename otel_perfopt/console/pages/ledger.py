@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from otel_perfopt.console.desk import Visit
+from otel_perfopt.console.paging import first_row
 from otel_perfopt.decide.ledger import Ledger
 from otel_perfopt.decide.policy_set import LEDGER_FILE
 from otel_perfopt.errors import LedgerError
@@ -32,7 +33,7 @@ def ledger(visit: Visit) -> Response:
         and wanted["actor"].lower() in entry.actor.lower()
         and wanted["event"] in {"", entry.event}
     ]
-    start = _start(query.get("from", "0"), len(fitting))
+    start = first_row(query.get("from", ""), len(fitting))
     return visit.page(
         "ledger.html",
         entries=[(entry, what_happened(entry)) for entry in fitting[start : start + _A_PAGE]],
@@ -45,7 +46,3 @@ def ledger(visit: Visit) -> Response:
         events=sorted({entry.event for entry in entries}),
         wanted=wanted,
     )
-
-
-def _start(text: str, most: int) -> int:
-    return min(int(text), max(0, most - 1)) if text.isdigit() and len(text) < 10 else 0

@@ -42,7 +42,7 @@ def overview(visit: Visit) -> Response:
     return visit.page(
         "overview.html",
         goals=seen.goals,
-        rows=sorted(rows, key=lambda row: (_ORDER[row.word], row.name)),
+        rows=sorted(rows, key=lambda row: (_ORDER[row.word], not row.stage.startswith("canary"), row.name)),
         queue=seen.queue,
         waiting=waiting,
         findings=len(seen.findings),
@@ -95,7 +95,7 @@ def _health(desk: Desk, seen: Seen) -> list[tuple[str, str, bool]]:
         ),
         (
             "Ledger",
-            f"{counted(seen.head.sequence, 'entry').replace('entrys', 'entries')}, head {seen.head.hash[:12]}",
+            f"{count(seen.head.sequence)} {'entry' if seen.head.sequence == 1 else 'entries'}, head {seen.head.hash[:12]}",
             seen.healthy,
         ),
         (

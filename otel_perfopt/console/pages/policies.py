@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
@@ -14,14 +15,19 @@ from otel_perfopt.console.desk import Visit
 from otel_perfopt.console.drawing.interval_chart import IntervalPath, interval_chart
 from otel_perfopt.console.interval_path import interval_paths
 from otel_perfopt.console.loop_thread import Seen
+from otel_perfopt.console.next_step import NextStep, next_step
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.state import EVERY_POLICY, State
 from otel_perfopt.decide.trial_outcome import prediction_in
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.loop.queue import QUEUED
 from otel_perfopt.report.policy_plan import plan_facts
-from otel_perfopt.report.standing import guardrails_held, relative_change, what_now
+from otel_perfopt.report.standing import guardrails_held, relative_change
+from otel_perfopt.verify.metric_kind import FAULT
+from otel_perfopt.verify.verdict import Verdict
 
+_SHOWN_FIRST = (State.ACTIVE, State.CANARY, State.INCONCLUSIVE, State.SHADOW, State.AWAITING, State.PROPOSED)
+_RANK = {state: rank for rank, state in enumerate(_SHOWN_FIRST)}
 # Of the states of a life, the way that leads to everybody; what else there is ends it.
 WAY = (State.DORMANT, State.PROPOSED, State.AWAITING, State.SHADOW, State.CANARY, State.ACTIVE)
 
@@ -31,14 +37,33 @@ def policies(visit: Visit) -> Response:
     seen = visit.desk.loop.seen
     if seen is None:
         return visit.page("starting.html", 503)
-    rows = []
-    for status in seen.statuses:
-        standing = seen.turn.standings.get(status.name)
-        verdict = standing.verdict if standing is not None else None
-        goal = next((one for one in verdict.metrics if one.role == "goal"), None) if verdict is not None else None
-        change = f"{goal.metric} {relative_change(goal)}" if goal is not None else ""
-        rows.append((status, verdict, change, guardrails_held(verdict), what_now(status, verdict)))
+    rows = [_row(status, seen) for status in sorted(seen.statuses, key=_order)]
     return visit.page("policies.html", rows=rows, problems=seen.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One policy as the list shows it."""
+
+    status: PolicyStatus
+    verdict: Verdict | None
+    goal: str
+    guardrails: str
+    step: NextStep
+
+
+def _row(status: PolicyStatus, seen: Seen) -> Row:
+    standing = seen.turn.standings.get(status.name)
+    verdict = standing.verdict if standing is not None else None
+    goal = next((one for one in verdict.metrics if one.role == "goal"), None) if verdict is not None else None
+    change = f"{goal.metric} {relative_change(goal)}" if goal is not None else ""
+    return Row(status, verdict, change, guardrails_held(verdict), next_step(status, verdict))
+
+
+def _order(status: PolicyStatus) -> tuple[int, str]:
+    """Rank what agents do today first, then what is on its way, then what ended."""
+    state = status.state.state
+    return (_RANK.get(state, len(_RANK)), status.name)
 
 
 def policy(visit: Visit) -> Response:
@@ -58,10 +83,11 @@ def policy(visit: Visit) -> Response:
         status=status,
         way=WAY,
         verdict=verdict,
-        now=what_now(status, verdict),
+        step=next_step(status, verdict),
         before_after=standing.before_after if standing is not None else None,
         charts=_charts(paths),
         change=relative_change,
+        fault_metric=FAULT,
         predicted=prediction_in(status.loaded.raw),
         outcomes=[outcome for outcome in seen.learned.outcomes if outcome.policy == name],
         plan=plan,
@@ -86,7 +112,7 @@ def act(visit: Visit, form: dict[str, str]) -> Response:
 def kill_switch(visit: Visit) -> Response:
     """Show the switch for everything."""
     seen = visit.desk.loop.seen
-    exposed = [status for status in seen.statuses if status.state.stage] if seen is not None else []
+    exposed = sorted((status for status in seen.statuses if status.state.stage), key=_order) if seen is not None else []
     return visit.page("kill.html", exposed=exposed)
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from otel_perfopt.analyse.analysis import Bar
 from otel_perfopt.analyse.typical_run import waterfall_of
 from otel_perfopt.console.desk import Visit
 from otel_perfopt.console.drawing.timeline import timeline
+from otel_perfopt.console.paging import first_row
 from otel_perfopt.console.run_content import run_content
+from otel_perfopt.console.run_shelf import MOST_RUNS
+from otel_perfopt.console.trace_lines import recorded_run
 from otel_perfopt.execution.model import Execution, Outcome, Step
 from otel_perfopt.report.wording import UNKNOWN, count, seconds
 
-_MOST_ROWS = 100
+_A_PAGE = 50
 _MOST_STEPS = 400
+_TRACE_ID = re.compile(r"[0-9a-zA-Z_.:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,9 @@ class StepRow:
 def runs(visit: Visit) -> Response:
     """Show the latest runs that fit what is searched for."""
     query = visit.request.query_params
+    trace_id = query.get("trace", "").strip()
+    if trace_id:
+        return RedirectResponse(f"/runs/{quote(trace_id, safe='')}", 303)
     command, outcome = query.get("command", "").strip(), query.get("outcome", "")
     conversation = query.get("conversation", "").strip()
     kept = visit.desk.runs.newest()
@@ -50,16 +59,19 @@ def runs(visit: Visit) -> Response:
         and conversation.lower() in run.conversation_id.lower()
         and outcome in {"", str(run.outcome)}
     ]
+    start = first_row(query.get("from", ""), len(fitting))
     return visit.page(
         "runs.html",
-        runs=fitting[:_MOST_ROWS],
+        runs=fitting[start : start + _A_PAGE],
         fitting=len(fitting),
         kept=len(kept),
+        most=MOST_RUNS,
+        start=start,
+        a_page=_A_PAGE,
         command=command,
         conversation=conversation,
         outcome=outcome,
         outcomes=[str(one) for one in Outcome],
-        slowest=max((run.duration_s for run in fitting[:_MOST_ROWS]), default=0.0),
     )
 
 
@@ -67,8 +79,10 @@ def run(visit: Visit) -> Response:
     """Show one run as a waterfall, its critical path marked."""
     trace_id, span_id = visit.request.path_params["trace_id"], visit.request.query_params.get("span", "")
     found = visit.desk.runs.find(trace_id, span_id)
+    if found is None and _TRACE_ID.fullmatch(trace_id):
+        found = recorded_run(visit.desk.settings.home, trace_id, span_id)
     if found is None:
-        raise HTTPException(404, "this run is not among the latest that are kept to look at")
+        raise HTTPException(404, "there is no finished run of this trace in the telemetry of this home folder")
     drawn = waterfall_of(found)
     steps = {step.span_id: step for step in (found.command, *found.steps)}
     rows = [_row(bar, steps[bar.span_id], drawn.duration_s) for bar in drawn.bars[:_MOST_STEPS]]
@@ -82,6 +96,7 @@ def run(visit: Visit) -> Response:
         arms=_arms(found),
         content=content,
         shows_content=visit.desk.settings.show_content,
+        waits=any(bar.waiting for bar in drawn.bars),
     )
 
 
