@@ -19,7 +19,8 @@ def when_met(policy: OptimizationPolicy, findings: Sequence[Finding] | None, now
     when = policy.spec.when
     if when is None:
         return True
-    if findings is None:
+    # What is measured right now is for the controller to say (`loop/live_watch.py`).
+    if findings is None or when.live is not None:
         return None
     answers = [_met(when, finding, now_ns) for finding in findings if _speaks_of(policy, finding)]
     if True in answers:
@@ -37,7 +38,7 @@ def deciding_finding(policy: OptimizationPolicy, findings: Iterable[Finding], no
 
 def _speaks_of(policy: OptimizationPolicy, finding: Finding) -> bool:
     when = policy.spec.when
-    if when is None or finding.kind != when.finding:
+    if when is None or when.live is not None or finding.kind != when.finding:
         return False
     return when.metric in {None, finding.effect.metric} and target_matches(policy.spec.match, finding)
 

@@ -45,6 +45,11 @@ class Situation:
         """Return the seconds since a time."""
         return (self.inputs.now_ns - since_ns) / 1e9
 
+    @property
+    def stage_s(self) -> float:
+        """Seconds that this stage has lasted; what the policy slept in between does not count."""
+        return self.elapsed_s(self.state.since_ns) + self.state.awake_s
+
 
 # --- by the system: the reason, or None to stay ---------------------------------------------------
 
@@ -74,17 +79,17 @@ def shadow_not_clean(at: Situation) -> str | None:
     return f"shadow found {report.wrong_results} wrong results and {report.faults} faults in {report.calls} calls"
 
 
-def file_gone(at: Situation) -> str | None:
-    """The policy is declared no more."""
-    return "its file is gone" if not at.inputs.digest and at.state.digest else None
-
-
 def context_lost(at: Situation) -> str | None:
     """Shadow showed that a shorter context would have lacked what replies used."""
     retained, needed = _retained(at), _needed_share(at)
     if retained is None or needed is None or retained.high >= needed:
         return None
     return f"the shorter context would have kept {retained}, and {format_percent(needed)} are asked for"
+
+
+def file_gone(at: Situation) -> str | None:
+    """The policy is declared no more."""
+    return "its file is gone" if not at.inputs.digest and at.state.digest else None
 
 
 def digest_changed(at: Situation) -> str | None:
@@ -100,15 +105,17 @@ def boundary_forbids(at: Situation) -> str | None:
 
 
 def condition_gone(at: Situation) -> str | None:
-    """The finding the policy waits for is gone; not knowing is no reason."""
+    """What the policy waits for is gone; not knowing is no reason."""
     when = at.policy.spec.when
-    return f"no {when.finding} any more" if when is not None and at.seen.when_met is False else None
+    if when is None or at.seen.when_met is not False:
+        return None
+    return at.seen.when_reason or f"no {when} any more"
 
 
 def expired(at: Situation) -> str | None:
     """It has been active for as long as it was meant to."""
     limit_s = at.policy.spec.expires_s
-    if limit_s is None or at.elapsed_s(at.state.since_ns) < limit_s:
+    if limit_s is None or at.stage_s < limit_s:
         return None
     return f"it was to be active for {format_duration(limit_s)}"
 
@@ -157,10 +164,10 @@ def limit_reached(at: Situation) -> str | None:
 
 
 def limits_of(policy: OptimizationPolicy, state: PolicyState) -> tuple[int, float]:
-    """Return the most units and seconds of exposure a comparison may take, with what people added."""
+    """Return the most units and seconds of exposure a comparison may take, with what people added and time asleep."""
     limits, trial = policy.spec.rollout.limits, state.trial
     more_units, more_s = (trial.more_units, trial.more_s) if trial is not None else (0, 0.0)
-    return limits.max_units + more_units, limits.max_duration_s + more_s
+    return limits.max_units + more_units, limits.max_duration_s + more_s + state.slept_s
 
 
 def shadow_passed(at: Situation) -> str | None:
@@ -227,17 +234,40 @@ def checks_pass(at: Situation) -> str | None:
 
 
 def condition_met(at: Situation) -> str | None:
-    """The finding the policy waits for is there."""
+    """What the policy waits for is there."""
     when = at.policy.spec.when
     if when is None:
         return "it waits for nothing"
-    return f"{when.finding} was found" if at.seen.when_met else None
+    return (at.seen.when_reason or f"{when} was found") if at.seen.when_met else None
+
+
+def wakes_in_shadow(at: Situation) -> str | None:
+    """The bottleneck is back, and the policy slept in the middle of its shadow."""
+    if not (_wakes_to(at, State.SHADOW) and at.open("shadow")):
+        return None
+    is_free = at.policy.spec.kind.shadow_free or at.state.approved("canary", at.inputs.now_ns)
+    return condition_met(at) if is_free else None
+
+
+def wakes_in_canary(at: Situation) -> str | None:
+    """The bottleneck is back, and the policy slept in a canary whose approval still stands."""
+    return condition_met(at) if _wakes_to(at, State.CANARY) and at.open("canary") else None
+
+
+def wakes_active(at: Situation) -> str | None:
+    """The bottleneck is back, and the policy was promoted with an approval that still stands."""
+    return condition_met(at) if _wakes_to(at, State.ACTIVE) and at.open("active") else None
+
+
+def _wakes_to(at: Situation, state: State) -> bool:
+    rest = at.state.rest
+    return rest is not None and rest.state is state and checks_pass(at) is not None
 
 
 def declared_with_condition(at: Situation) -> str | None:
-    """A new policy that waits for a finding."""
+    """A new policy that waits for a finding or a bottleneck."""
     when = at.policy.spec.when
-    return f"declared; waits for {when.finding}" if when is not None and at.inputs.digest else None
+    return f"declared; waits for {when}" if when is not None and at.inputs.digest else None
 
 
 def declared(at: Situation) -> str | None:

@@ -15,8 +15,11 @@ from otel_perfopt.decide.state import (
     EXPOSED,
     EXTEND_EVENT,
     KILL_EVENT,
+    RESUME_EVENT,
     RETRY_EVENT,
+    SLEEP_EVENT,
     UNKILL_EVENT,
+    WAKE_EVENT,
     PolicyState,
     State,
 )
@@ -29,6 +32,8 @@ _ALL = frozenset(State)
 _LIVING = _ALL - {State.NEW, State.KILLED}
 _UNDER_WAY = frozenset({State.PROPOSED, State.AWAITING, State.SHADOW, State.CANARY, State.ACTIVE})
 _OVER = frozenset({State.ROLLED_BACK, State.INCONCLUSIVE, State.REJECTED, State.RETIRED})
+# What a condition decides; the numbers of a live one are written down with it.
+_OF_CONDITION = frozenset({SLEEP_EVENT, WAKE_EVENT, RESUME_EVENT})
 # Where a comparison comes to a result, which is written down with it.
 _ENDS = frozenset({State.ACTIVE, State.ROLLED_BACK, State.INCONCLUSIVE, State.RETIRED})
 
@@ -55,12 +60,12 @@ TABLE: tuple[Rule, ...] = (
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.harm_shown),
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.faults_seen),
     Rule("rollback", frozenset({State.SHADOW}), State.ROLLED_BACK, SYSTEM, guard.shadow_not_clean),
+    Rule("rollback", frozenset({State.SHADOW}), State.ROLLED_BACK, SYSTEM, guard.context_lost),
     Rule("remove", _LIVING, State.RETIRED, SYSTEM, guard.file_gone, adopts=True),
     Rule("void", _LIVING, State.PROPOSED, SYSTEM, guard.digest_changed, adopts=True),
     Rule("rollback", EXPOSED, State.ROLLED_BACK, SYSTEM, guard.boundary_forbids),
     Rule("stop", frozenset({State.AWAITING, State.SHADOW}), State.PROPOSED, SYSTEM, guard.boundary_forbids),
-    Rule("sleep", _UNDER_WAY, State.DORMANT, SYSTEM, guard.condition_gone),
-    Rule("rollback", frozenset({State.SHADOW}), State.ROLLED_BACK, SYSTEM, guard.context_lost),
+    Rule(SLEEP_EVENT, _UNDER_WAY, State.DORMANT, SYSTEM, guard.condition_gone),
     Rule("retire", frozenset({State.ACTIVE}), State.RETIRED, SYSTEM, guard.expired),
     Rule("retire", frozenset({State.ACTIVE}), State.RETIRED, SYSTEM, guard.benefit_lost),
     Rule("promote", frozenset({State.CANARY}), State.ACTIVE, SYSTEM, guard.promotable),
@@ -71,7 +76,11 @@ TABLE: tuple[Rule, ...] = (
     Rule("expose", frozenset({State.AWAITING}), State.CANARY, SYSTEM, guard.canary_at_once),
     Rule("watch", frozenset({State.AWAITING}), State.SHADOW, SYSTEM, guard.shadow_may_start),
     Rule("ask", frozenset({State.PROPOSED}), State.AWAITING, SYSTEM, guard.checks_pass),
-    Rule("wake", frozenset({State.DORMANT}), State.PROPOSED, SYSTEM, guard.condition_met),
+    # What slept for a live measure goes on where it stood, within the approvals that still stand.
+    Rule(RESUME_EVENT, frozenset({State.DORMANT}), State.ACTIVE, SYSTEM, guard.wakes_active),
+    Rule(RESUME_EVENT, frozenset({State.DORMANT}), State.CANARY, SYSTEM, guard.wakes_in_canary),
+    Rule(RESUME_EVENT, frozenset({State.DORMANT}), State.SHADOW, SYSTEM, guard.wakes_in_shadow),
+    Rule(WAKE_EVENT, frozenset({State.DORMANT}), State.PROPOSED, SYSTEM, guard.condition_met),
     Rule("declare", frozenset({State.NEW}), State.DORMANT, SYSTEM, guard.declared_with_condition, adopts=True),
     Rule("declare", frozenset({State.NEW}), State.PROPOSED, SYSTEM, guard.declared, adopts=True),
     Rule("reject", _UNDER_WAY - {State.ACTIVE}, State.REJECTED, PERSON, guard.always),
@@ -165,8 +174,8 @@ def possible_requests(state: PolicyState) -> tuple[str, ...]:
 def pending_gate(policy: OptimizationPolicy, state: PolicyState, now_ns: int) -> str | None:
     """Return the gate that waits for somebody's approval, or None."""
     spec = policy.spec
-    gates = GATES_AHEAD.get(state.state, ())
-    if state.state is State.AWAITING and (spec.rollout.shadow_s is None or state.trial is not None):
+    gates = gates_ahead(policy, state)
+    if gates[:1] == ("shadow",) and (spec.rollout.shadow_s is None or state.trial is not None):
         gates = ("canary",)
     for gate in gates:
         if spec.mode in _MODES_REACHING[gate] and gate in spec.approval.gates and not state.approved(gate, now_ns):
@@ -174,10 +183,28 @@ def pending_gate(policy: OptimizationPolicy, state: PolicyState, now_ns: int) ->
     return None
 
 
+def gates_ahead(policy: OptimizationPolicy, state: PolicyState) -> tuple[str, ...]:
+    """Return the gates that can be approved now.
+
+    Those of what sleeps for a live measure are the ones it needs when it wakes: a bottleneck lasts minutes, and
+    its remedy must be approved before it comes.
+    """
+    when = policy.spec.when
+    if state.state is not State.DORMANT or when is None or when.live is None:
+        return GATES_AHEAD.get(state.state, ())
+    return _GATES_ASLEEP[state.rest.state if state.rest is not None else State.AWAITING]
+
+
 GATES_AHEAD: Mapping[State, tuple[str, ...]] = {
     State.AWAITING: ("shadow", "canary"),
     State.SHADOW: ("canary",),
     State.CANARY: ("active",),
+}
+_GATES_ASLEEP: Mapping[State, tuple[str, ...]] = {
+    State.AWAITING: ("shadow", "canary"),
+    State.SHADOW: ("canary",),
+    State.CANARY: ("canary", "active"),
+    State.ACTIVE: ("active",),
 }
 _MODES_REACHING: Mapping[str, frozenset[str]] = {
     "shadow": frozenset({"shadow", "canary", "active"}),
@@ -201,6 +228,15 @@ def _transition(rule: Rule, at: Situation, actor: str, reason: str) -> Transitio
 
 
 def _details(rule: Rule, at: Situation) -> Mapping[str, Any]:
+    live = {"live": dict(at.seen.when_numbers)} if at.seen.when_numbers and rule.event in _OF_CONDITION else {}
+    return {**_own_details(rule, at), **live}
+
+
+def _own_details(rule: Rule, at: Situation) -> Mapping[str, Any]:
+    when = at.policy.spec.when
+    if rule.event in {RESUME_EVENT, SLEEP_EVENT}:
+        rests = rule.event == SLEEP_EVENT and when is not None and when.live is not None
+        return {"rests": True} if rests else {"step": at.state.rest.step} if at.state.rest is not None else {}
     if rule.target is State.CANARY:
         trial = at.state.trial if at.state.state is State.AWAITING else None
         return {"step": trial.step if trial is not None else at.state.step + 1}

@@ -28,15 +28,18 @@ class Retained:
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """What shadow showed: calls watched, results that would have been wrong, and faults of our own."""
+    """What shadow showed: calls watched, results that would have been wrong, and faults of our own.
+
+    `retained` is what a shorter context would have kept; None where nobody was seen to use anything of it.
+    """
 
     calls: int
     wrong_results: int = 0
     faults: int = 0
+    retained: Retained | None = None
 
     @property
     def is_clean(self) -> bool:
-    retained: Retained | None = None
         """Whether something was watched and nothing was wrong."""
         return self.calls > 0 and not self.wrong_results and not self.faults
 
@@ -48,7 +51,8 @@ class Observation:
     `conclusion` and `reason` are the verdict's; without one nothing was compared, and no limit ends it.
     `stage_units` counts enrolled units of both arms in this stage, `total_units` those of all canary
     stages. `mismatch` is a sample-ratio mismatch; `faults` counts exceptions of the optimization;
-    `lost_benefit` says the hold-back no longer differs. `when_met` answers the policy's `when`: None means that nobody could tell yet.
+    `lost_benefit` says the hold-back no longer differs. `when_met` answers the policy's `when`: None means that nobody could tell yet;
+    `when_reason` and `when_numbers` say by what, where it is a live measure.
     `since_ns` is when the observed state began; given, the observation is of that state and no other.
     `outcome` is what the comparison measured, as plain JSON data for the ledger.
     """
@@ -64,6 +68,12 @@ class Observation:
     when_met: bool | None = None
     since_ns: int | None = None
     outcome: Mapping[str, Any] = field(default_factory=dict)
+    when_reason: str = ""
+    when_numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_condition(self) -> Observation:
+        """Return what it says of the policy's `when`, which holds whatever stage the policy is in."""
+        return Observation(when_met=self.when_met, when_reason=self.when_reason, when_numbers=self.when_numbers)
 
     @property
     def shows_harm(self) -> bool:

@@ -8,9 +8,21 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from typing_extensions import Self
 
 from otel_perfopt.analyse.finding_kinds import FINDING_KINDS
-from otel_perfopt.decide.model_base import DeclaredModel, Glob, Globs, Name, Text, Word, as_tuple, nearest, one_as_tuple
+from otel_perfopt.decide.live import Live
+from otel_perfopt.decide.model_base import (
+    DeclaredModel,
+    Glob,
+    Globs,
+    Name,
+    Text,
+    Word,
+    as_tuple,
+    nearest,
+    one_as_tuple,
+)
 from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, Optimize
 from otel_perfopt.decide.optimizations.kind import OptimizationType
+from otel_perfopt.decide.people import Preferences, Users
 from otel_perfopt.decide.quantity import Duration, Percent
 from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, Goal, Guardrail, Rollback, Rollout
 
@@ -39,18 +51,26 @@ FindingWord = Annotated[
 
 
 class When(DeclaredModel):
-    """What the analysis must find before the policy wakes; it goes back to sleep when that is gone.
+    """What must be there before the policy wakes; it goes back to sleep when that is gone.
 
-    `at_least` is the least relative effect; `ahead` wakes it that long before a forecast window.
+    Either a `finding` of the analysis: `at_least` is the least relative effect; `ahead` wakes it that long
+    before a forecast window. Or a `live` measure, by which the policy wakes to where it stood.
     """
 
-    finding: FindingWord
+    finding: FindingWord | None = None
+    live: Live | None = None
     metric: Word | None = None
     at_least: Percent | None = None
     ahead_s: Duration | None = Field(default=None, alias="ahead")
 
     @model_validator(mode="after")
     def _foreseen(self) -> Self:
+        if (self.finding is None) == (self.live is None):
+            raise ValueError("needs either finding, of the analysis, or live, of what is measured right now")
+        if self.finding is None:
+            if self.metric is not None or self.at_least is not None or self.ahead_s is not None:
+                raise ValueError("metric, atLeast and ahead belong to a finding; live has its own levels")
+            return self
         if self.ahead_s is not None and not FINDING_KINDS[self.finding].ahead:
             foreseen = ", ".join(sorted(kind for kind, told in FINDING_KINDS.items() if told.ahead))
             raise ValueError(
@@ -58,17 +78,26 @@ class When(DeclaredModel):
             )
         return self
 
+    def __str__(self) -> str:
+        return str(self.live) if self.live is not None else str(self.finding)
+
 
 class MatchSpec(DeclaredModel):
-    """Which calls are meant: glob patterns over names; an empty list does not narrow."""
+    """Which calls are meant: glob patterns over names; an empty list does not narrow.
+
+    `preference` and `user` narrow it to calls for people: what they prefer, and who they are, as the
+    digests that `perfopt preference` prints.
+    """
 
     command: Globs = ()
     tool: Globs = ()
     model: Globs = ()
+    preference: Preferences = ()
+    user: Users = ()
 
     @model_validator(mode="after")
     def _narrows(self) -> Self:
-        if not (self.command or self.tool or self.model):
+        if not (self.command or self.tool or self.model or self.preference or self.user):
             raise ValueError('names nothing; give command, tool or model, or command: ["*"] to mean every command')
         return self
 
@@ -79,6 +108,8 @@ class ExcludeSpec(DeclaredModel):
     command: Globs = ()
     tool: Globs = ()
     model: Globs = ()
+    preference: Preferences = ()
+    user: Users = ()
     tool_effects: Annotated[
         tuple[EffectsWord, ...],
         BeforeValidator(one_as_tuple, json_schema_input_type=EffectsWord | list[EffectsWord]),
@@ -158,6 +189,14 @@ class PolicySpec(DeclaredModel):
         metrics = [guardrail.metric for guardrail in self.guardrails]
         if len(set(metrics)) < len(metrics):
             raise ValueError("guardrails names a metric twice; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _for_people(self) -> Self:
+        """What all calls of a process share cannot be for some people only."""
+        people = (self.match.preference, self.match.user, self.exclude.preference, self.exclude.user)
+        if any(people) and self.kind.process_wide:
+            raise ValueError(f"{self.optimize.type} changes the whole process; match and exclude name nobody there")
         return self
 
     @property

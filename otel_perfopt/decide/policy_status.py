@@ -9,7 +9,7 @@ from otel_perfopt.decide.approval import Approval, give_approval
 from otel_perfopt.decide.boundary import violations
 from otel_perfopt.decide.catalog import Catalog
 from otel_perfopt.decide.journal import Journal
-from otel_perfopt.decide.lifecycle import GATES_AHEAD, SYSTEM, pending_gate, possible_requests
+from otel_perfopt.decide.lifecycle import SYSTEM, gates_ahead, pending_gate, possible_requests
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_file import LoadedPolicy
 from otel_perfopt.decide.state import PolicyState
@@ -78,7 +78,7 @@ def pending_approval(status: PolicyStatus, gate: str | None, actor: str, catalog
         raise TransitionError(f"{name} is {state.state}: nothing waits for approval{why}")
     if state.digest != catalog.digest(name):
         raise TransitionError(f"{name} was edited or removed a moment ago; look at it again")
-    if wanted not in GATES_AHEAD.get(state.state, ()):
+    if wanted not in gates_ahead(status.policy, state):
         raise TransitionError(f"{name} is {state.state}: its gate {wanted} cannot be approved now")
     return give_approval(
         status.policy, state.digest, wanted, actor, authors=status.authors, now_ns=now_ns, groups=catalog.groups

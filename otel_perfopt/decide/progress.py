@@ -63,7 +63,7 @@ class Progress:
             if step is None:
                 return
             taken.append(step)
-            seen = Observation(when_met=seen.when_met)
+            seen = seen.of_condition()
 
     def _step(self, name: str, seen: Observation, now_ns: int) -> Transition | None:
         def choose(state: PolicyState) -> Transition | None:
@@ -72,7 +72,7 @@ class Progress:
                 return held
             # Another process may have moved it since: what was seen before says nothing about that stage.
             of_this = seen.since_ns in {None, state.since_ns}
-            told = seen if of_this else Observation(when_met=seen.when_met)
+            told = seen if of_this else seen.of_condition()
             return next_transition(self._catalog.loaded(name).policy, state, self._inputs(name, told, now_ns))
 
         return self._recorded(name, choose, now_ns)

@@ -41,6 +41,9 @@ KILL_EVENT = "kill"
 UNKILL_EVENT = "unkill"
 RETRY_EVENT = "retry"
 EXTEND_EVENT = "extend"
+SLEEP_EVENT = "sleep"
+WAKE_EVENT = "wake"
+RESUME_EVENT = "wake up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,21 @@ class PausedTrial:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """Where a policy that sleeps for a live measure wakes up, and its clocks, which stood still meanwhile.
+
+    `awake_s` is how long its stage had lasted, `slept_s` how long it had slept before since it was first exposed.
+    """
+
+    state: State
+    step: int
+    exposed_ns: int
+    awake_s: float = 0.0
+    slept_s: float = 0.0
+    trial: PausedTrial | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyState:
     """Where one policy stands, as the ledger tells it.
 
@@ -68,7 +86,9 @@ class PolicyState:
     began, `exposed_ns` when units were first exposed in this run of it (0: they are not).
     `quarantine` holds digests that were taken back and until when they stay away.
     `killed_by_all` says that a kill of everything, not of this policy alone, put it there. `trial` is the
-    comparison that ended without a verdict, kept for as long as it may still go on or does.
+    comparison that ended without a verdict, kept for as long as it may still go on or does. `rest` is where a
+    policy that sleeps for a live measure wakes up; `awake_s` how long this stage had lasted before it last slept,
+    and `slept_s` how long it has slept since it was first exposed.
     """
 
     policy: str
@@ -83,6 +103,9 @@ class PolicyState:
     quarantine: Mapping[str, int] = field(default_factory=dict)
     killed_by_all: bool = False
     trial: PausedTrial | None = None
+    rest: Rest | None = None
+    awake_s: float = 0.0
+    slept_s: float = 0.0
 
     @property
     def is_exposed(self) -> bool:
@@ -138,6 +161,8 @@ def _after_transition(state: PolicyState, entry: LedgerEntry) -> PolicyState:
     if State(entry.from_state) is not state.state:
         raise ValueError(f"starts from {entry.from_state!r}, but the policy was {str(state.state)!r}")
     target = State(entry.to_state)
+    if entry.event == RESUME_EVENT and state.rest is not None:
+        return _woken(state, state.rest, target, entry)
     is_exposed = target in EXPOSED
     trial = _trial(state, target, entry)
     resumes = is_exposed and state.state is State.AWAITING and trial is not None
@@ -155,6 +180,37 @@ def _after_transition(state: PolicyState, entry: LedgerEntry) -> PolicyState:
         quarantine=_quarantine(state, target, entry),
         killed_by_all=target is State.KILLED and bool(entry.details.get("all")),
         trial=trial,
+        rest=_rest(state, target, entry),
+        # From step to step of one canary, and into active, it goes on being the same exposure.
+        slept_s=state.slept_s if is_exposed and state.is_exposed else 0.0,
+    )
+
+
+def _rest(state: PolicyState, target: State, entry: LedgerEntry) -> Rest | None:
+    """Return where to wake up, for what is put to sleep by a live measure in the middle of its roll-out."""
+    if target is not State.DORMANT or not entry.details.get("rests") or not state.stage:
+        return None
+    awake_s = state.awake_s + (entry.time_ns - state.since_ns) / 1e9
+    return Rest(state.state, state.step, state.exposed_ns, awake_s, state.slept_s, state.trial)
+
+
+def _woken(state: PolicyState, rest: Rest, target: State, entry: LedgerEntry) -> PolicyState:
+    asleep_s = (entry.time_ns - state.since_ns) / 1e9
+    is_exposed = target in EXPOSED
+    return PolicyState(
+        policy=state.policy,
+        state=target,
+        digest=entry.digest,
+        step=rest.step,
+        since_ns=entry.time_ns,
+        exposed_ns=rest.exposed_ns if is_exposed else 0,
+        actor=entry.actor,
+        reason=entry.reason,
+        approvals=_standing(state, target, entry.digest),
+        quarantine=_quarantine(state, target, entry),
+        trial=rest.trial,
+        awake_s=rest.awake_s,
+        slept_s=rest.slept_s + asleep_s if is_exposed else 0.0,
     )
 
 

@@ -17,10 +17,12 @@ from otel_perfopt.decide.learning import NOTHING_LEARNED
 from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.decide.observation import NOTHING_OBSERVED, Observation
 from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import LEASE_S, publish
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.loop.findings_watch import FindingsWatch
 from otel_perfopt.loop.ledger_beacon import LedgerBeacon
+from otel_perfopt.loop.live_watch import LiveAnswer, LiveWatch
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
 
@@ -72,6 +74,8 @@ class Controller:
         self._saved_ns = clock()
         self._published_ns: int | None = None
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
+        self.live = LiveWatch()
+        self.observatory.run_listeners.append(self.live.observe)
         self.learned = NOTHING_LEARNED
         self._learned_file = LearnedFile(home)
         self._proposes = proposes
@@ -138,16 +142,22 @@ class Controller:
     ) -> dict[str, Observation]:
         """Return what the life cycle is told; conditions are looked into only where a policy has one."""
         statuses = self.policies.statuses(now_ns)
-        conditional = any(status.policy.spec.when for status in statuses)
+        conditional = any(status.policy.spec.when and status.policy.spec.when.finding for status in statuses)
         findings = self.findings.latest(now_ns, problems.append) if conditional else None
+        live = self._live(statuses, now_ns)
         seen = {name: self._told(standing.observation) for name, standing in standings.items()}
         return {
-            status.name: replace(
+            status.name: _with_condition(
                 seen.get(status.name, NOTHING_OBSERVED),
-                when_met=when_met(status.policy, findings, now_ns),
+                live.get(status.name) or LiveAnswer(when_met(status.policy, findings, now_ns)),
             )
             for status in statuses
         }
+
+    def _live(self, statuses: Sequence[PolicyStatus], now_ns: int) -> Mapping[str, LiveAnswer]:
+        """Return what live conditions say; of a part of the telemetry nothing."""
+        answers = self.live.answers(statuses, now_ns)
+        return dict.fromkeys(answers, LiveAnswer(None)) if self.observatory.behind else answers
 
     def _told(self, seen: Observation) -> Observation:
         """Return what the life cycle may know of what was seen: of a part of the telemetry, only that there is harm."""
@@ -159,6 +169,10 @@ class Controller:
             for status in self.policies.statuses(now_ns)
             if status.state.stage
         }
+
+
+def _with_condition(seen: Observation, answer: LiveAnswer) -> Observation:
+    return replace(seen, when_met=answer.met, when_reason=answer.reason, when_numbers=answer.numbers)
 
 
 _T = TypeVar("_T")

@@ -73,7 +73,7 @@ def _needs(status: PolicyStatus) -> str:
         return f"approval ({status.pending_gate})"
     when = status.policy.spec.when
     if status.state.state is State.DORMANT and when is not None:
-        return f"the finding {when.finding}"
+        return f"the finding {when.finding}" if when.live is None else str(when)
     quarantined = status.state.digest in status.state.quarantine
     return "perfopt retry, with a reason" if quarantined else ""
 

@@ -9,7 +9,7 @@ import pytest
 from otel_perfopt.decide.approval import Approval
 from otel_perfopt.decide.lifecycle import PERSON, SYSTEM, TABLE, next_transition, pending_gate, requested_transition
 from otel_perfopt.decide.observation import Extension, Inputs, Observation, ShadowReport
-from otel_perfopt.decide.state import EXPOSED, PausedTrial, PolicyState, State, after_entry
+from otel_perfopt.decide.state import EXPOSED, PausedTrial, PolicyState, Rest, State, after_entry
 from otel_perfopt.errors import TransitionError
 
 NOW_NS = 1_795_000_000_000_000_000
@@ -34,6 +34,8 @@ def yes(gate: str, expires_ns: int = NOW_NS + DAY_NS) -> Approval:
 
 CLEAN = ShadowReport(calls=50)
 PAUSED = PausedTrial(2, NOW_NS - 14 * DAY_NS, NOW_NS, units=3000)
+LIVE = {"when": {"live": {"measure": "tool_latency_p95", "above": "2s"}}}
+LIVE_SHADOW_GATED = {**LIVE, "approval": {"gates": ["shadow", "canary", "active"]}}
 TWO_STEPS = {"steps": [{"treatment": "5%", "baseline": "5%"}, {"treatment": "50%", "baseline": "50%"}]}
 
 STEPS = [
@@ -100,6 +102,21 @@ STEPS = [
     ("everything off", {}, state(State.ACTIVE), inputs(killed=True, conclusion="better"), State.KILLED),
     ("this one off", {}, state(State.CANARY), inputs(killed_alone=True), State.KILLED),
     ("killed stays killed", {}, state(State.KILLED), inputs(digest="d2", when_met=True), None),
+    ("asleep in shadow", LIVE, state(State.SHADOW), inputs(when_met=False), State.DORMANT),
+    ("back in shadow", LIVE, state(State.DORMANT, rest=Rest(State.SHADOW, 0, 0)), inputs(when_met=True), State.SHADOW),
+    ("back in shadow, gated", LIVE_SHADOW_GATED, state(State.DORMANT, rest=Rest(State.SHADOW, 0, 0)), inputs(when_met=True), State.PROPOSED),
+    ("shadow slept in between", LIVE, state(State.SHADOW, awake_s=0.0, since_ns=NOW_NS - HOUR_NS, approvals=(yes("canary"),)), inputs(shadow=CLEAN), None),
+    ("shadow was awake long enough", LIVE, state(State.SHADOW, awake_s=86400.0, since_ns=NOW_NS - HOUR_NS, approvals=(yes("canary"),)), inputs(shadow=CLEAN), State.CANARY),
+    ("asleep in canary", LIVE, state(State.CANARY), inputs(when_met=False), State.DORMANT),
+    ("sleeps on", LIVE, state(State.DORMANT, rest=Rest(State.CANARY, 1, 1), approvals=(yes("canary"),)), inputs(), None),
+    ("back in canary", LIVE, state(State.DORMANT, rest=Rest(State.CANARY, 1, 1), approvals=(yes("canary"),)), inputs(when_met=True), State.CANARY),
+    ("back, but the yes expired", LIVE, state(State.DORMANT, rest=Rest(State.CANARY, 1, 1), approvals=(yes("canary", NOW_NS),)), inputs(when_met=True), State.PROPOSED),
+    ("back, but forbidden", LIVE, state(State.DORMANT, rest=Rest(State.CANARY, 1, 1), approvals=(yes("canary"),)), inputs(when_met=True, violations=("no",)), State.PROPOSED),
+    ("back in active", LIVE, state(State.DORMANT, rest=Rest(State.ACTIVE, 0, 1), approvals=(yes("active"),)), inputs(when_met=True), State.ACTIVE),
+    ("back in active, nobody said yes", LIVE, state(State.DORMANT, rest=Rest(State.ACTIVE, 0, 1)), inputs(when_met=True), State.PROPOSED),
+    ("back, but everything is off", LIVE, state(State.DORMANT, rest=Rest(State.ACTIVE, 0, 1), approvals=(yes("active"),)), inputs(when_met=True, killed=True), State.KILLED),
+    ("edited in its sleep", LIVE, state(State.DORMANT, rest=Rest(State.ACTIVE, 0, 1), approvals=(yes("active"),)), inputs(when_met=True, digest="d2"), State.PROPOSED),
+    ("time asleep is no exposure", LIVE, state(State.CANARY, step=2, exposed_ns=NOW_NS - 14 * DAY_NS, slept_s=86400.0), inputs(conclusion="waiting"), None),
     ("taken back stays back", {}, state(State.ROLLED_BACK), inputs(conclusion="better"), None),
 ]  # fmt: skip
 

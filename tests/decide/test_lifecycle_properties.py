@@ -13,14 +13,21 @@ from otel_perfopt.decide.approval import give_approval
 from otel_perfopt.decide.boundary import SafetyBoundary, violations
 from otel_perfopt.decide.digest import policy_digest
 from otel_perfopt.decide.ledger_entry import LedgerEntry
-from otel_perfopt.decide.lifecycle import TABLE, next_transition, pending_gate, possible_requests, requested_transition
+from otel_perfopt.decide.lifecycle import (
+    TABLE,
+    gates_ahead,
+    next_transition,
+    pending_gate,
+    possible_requests,
+    requested_transition,
+)
 from otel_perfopt.decide.observation import Extension, Inputs, Observation, ShadowReport
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.state import EXPOSED, PolicyState, State, after_entry, replay_states
 from otel_perfopt.errors import TransitionError
 
 HOUR_NS = 3600 * 10**9
-ASKABLE = {State.AWAITING, State.SHADOW, State.CANARY}
+ASKABLE = {State.AWAITING, State.SHADOW, State.CANARY, State.DORMANT}
 JUDGED = {State.ROLLED_BACK, State.INCONCLUSIVE, State.REJECTED, State.RETIRED}
 MAY_BE_AUTOMATIC = SafetyBoundary.model_validate(
     {
@@ -42,6 +49,8 @@ ROLLOUTS = [
     {"steps": [{"treatment": "50%", "baseline": "50%"}]},
     {"steps": [{"shadow": "1h"}, {"treatment": "5%", "baseline": "5%"}, {"treatment": "50%", "baseline": "50%"}]},
 ]
+LIVE = {"live": {"measure": "load", "above": "300/min"}}
+CONDITIONS = [{"finding": "trend"}, LIVE, LIVE]
 VISITED: Counter[tuple[str, State, State]] = Counter()
 
 SPECS = st.fixed_dictionaries(
@@ -51,7 +60,7 @@ SPECS = st.fixed_dictionaries(
         "approval": st.sampled_from(APPROVALS),
         "rollout": st.sampled_from(ROLLOUTS),
     },
-    optional={"when": st.just({"finding": "trend"}), "expires": st.just("20h")},
+    optional={"when": st.sampled_from(CONDITIONS), "expires": st.just("20h")},
 )
 OBSERVATIONS = st.builds(
     Observation,
@@ -172,7 +181,7 @@ class Life(RuleBasedStateMachine):
         gate=st.sampled_from(["canary", "canary", "active", "shadow"]), who=st.sampled_from(["alice", "alice", "bob"])
     )
     def approved(self, gate, who):
-        if self.state.digest != self.digest or self.state.state not in ASKABLE:
+        if self.state.digest != self.digest or gate not in gates_ahead(self.policy, self.state):
             return
         try:
             yes = give_approval(self.policy, self.digest, gate, who, authors=["bob"], now_ns=self.now_ns)
@@ -227,6 +236,21 @@ class Life(RuleBasedStateMachine):
         if state is not None and state.is_exposed:
             assert state.digest not in state.quarantine
 
+    @precondition(lambda self: self.policy.spec.when is not None)
+    @rule(hours=st.integers(1, 30))
+    def sleeps_for_a_while(self, hours):
+        """The condition is gone and comes back: asleep nobody is exposed, and only what was approved wakes exposed."""
+        before = self.state
+        self.looked_at(Observation(when_met=False))
+        if self.state.state is not State.DORMANT or before.state is State.DORMANT:
+            return
+        assert not self.state.is_exposed
+        self.now_ns += hours * HOUR_NS
+        self.looked_at(Observation("waiting", when_met=True))
+        if self.state.is_exposed and self.policy.spec.when.live is not None and self.state.state is before.state:
+            assert (self.state.step, self.state.exposed_ns) == (before.step, before.exposed_ns)
+            assert self.state.slept_s == before.slept_s + hours * 3600
+
     @rule(on=st.booleans())
     def bounded(self, on):
         self.forbidden = ("no longer allowed",) if on else ()
@@ -262,7 +286,7 @@ def random_spec(draw: Random) -> dict:
         "optimize": {"type": draw.choice(["tool_cache", "parallel_tools"])},
         "approval": draw.choice(APPROVALS),
         "rollout": draw.choice(ROLLOUTS),
-        **draw.choice([{}, {}, {"when": {"finding": "trend"}}, {"expires": "20h"}]),
+        **draw.choice([{}, {}, {"when": {"finding": "trend"}}, {"when": LIVE}, {"when": LIVE}, {"expires": "20h"}]),
     }
 
 
@@ -289,10 +313,11 @@ def one_event(life: Life, draw: Random) -> None:
         "gone": life.removed,
         "ask": lambda: life.asked(draw.choice(["reject", "rollback", "retire", "kill", "unkill", "retry", "extend"])),
         "limit": lambda: life.runs_out_and_is_extended() if life.state.state is State.CANARY else None,
+        "sleep": lambda: life.sleeps_for_a_while(draw.randint(1, 30)) if life.policy.spec.when is not None else None,
         "bound": lambda: life.bounded(draw.random() < 0.5),
         "switch": lambda: life.switched(draw.random() < 0.5),
     }
-    word = draw.choices(list(events), weights=[8, 3, 2, 1, 1, 0.3, 1, 0.5, 0.4, 0.4])[0]
+    word = draw.choices(list(events), weights=[8, 3, 2, 1, 1, 0.3, 1, 0.5, 1.5, 0.4, 0.4])[0]
     events[word]()
     life.the_way_back_is_open()
     life.what_is_quarantined_is_not_exposed()
