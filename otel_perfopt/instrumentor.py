@@ -87,8 +87,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
         self._undo.append(implicit.commands().close_all)
         self._undo.append(model_calls.forget_conversations)
         if settings.module_loads:
-            self._loads = ModuleLoads()
-            self._undo.append(watch_loads(self._loads))
+            self._watch_loads(lazy=lazy)
         self._undo.append(release_framework_tools)
         self._start_integrations()
         self._start_targets(settings.commands, self._take_command)
@@ -102,6 +101,23 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
             self._undo.append(lambda: tracing.on_first_use(None))
         else:
             prepare()
+
+    def _watch_loads(self, *, lazy: bool) -> None:
+        from otel_perfopt.act.import_watch import ImportWatch  # noqa: PLC0415 - only where imports are measured
+        from otel_perfopt.signal.emit.module_start import ModuleStart  # noqa: PLC0415 - the same
+
+        watch = ImportWatch()
+        # Only an interpreter that began with us has a start that is known from its beginning.
+        self._loads = loads = ModuleLoads(watch=watch, start=ModuleStart() if lazy else None)
+        self._undo.append(watch.stop)
+        self._undo.append(watch_loads(loads))
+        runs.on_first_run(loads.started)
+        self._undo.append(lambda: runs.on_first_run(None))
+
+    def after_fork(self) -> None:
+        """Leave the parent's start to the parent; called in the child."""
+        if self._loads is not None:
+            self._loads.after_fork()
 
     def _begin_early(self, settings: AgentSettings) -> None:
         """Put in place what must be there before the agent's own imports, where a snapshot on this machine asks for it."""
@@ -232,6 +248,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
 def _after_fork() -> None:
     try:
         model_calls.after_fork()
+        PerfoptInstrumentor().after_fork()
     except Exception as error:
         fault("fork", error)
 

@@ -91,6 +91,12 @@ class ContextCompression:
         return self._memo.get(parts, lambda: _shortest_form(parameters, result.text, base))
 
 
+def table_saving(text: str) -> int:
+    """Return how many characters the lossless short form of a result saves, where that is enough to be used."""
+    shorter = shortest(text, [compact_json(text)], ContextCompressionParameters().min_saving)
+    return 0 if shorter is None else len(text) - len(shorter)
+
+
 def nearest_text(text: str, bases: Sequence[ToolResult]) -> ToolResult | None:
     """Return the earlier result that has most lines in common with a text; of equal ones the latest."""
     lines = lines_of(text)

@@ -41,6 +41,13 @@ class PromptTidy:
         return changes
 
 
+def repeated_chars(text: str) -> int:
+    """Return how many characters of instructions tidying would leave out, as it does unless a policy says otherwise."""
+    default = PromptTidyParameters()
+    shorter = _tidied(text, default.min_chars, default.drop_sections)
+    return len(text) - len(shorter) if shorter else 0
+
+
 def _messages(parameters: PromptTidyParameters, messages: list[Any] | tuple[Any, ...]) -> list[Any] | None:
     changed = False
     sent = list(messages)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from otel_perfopt import conventions as c
-from otel_perfopt.analyse.bounded_table import BoundedTable, RecentStates
+from otel_perfopt.analyse.bounded_table import RecentStates
 from otel_perfopt.analyse.run_view import RunView
-from otel_perfopt.analyse.usage_table import OTHER, model_of
+from otel_perfopt.analyse.usage_table import model_of
 from otel_perfopt.analyse.what_if import INPUT_TOKENS, WhatIf
 from otel_perfopt.analyse.what_if_rule import PlainRule
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
@@ -20,7 +19,6 @@ CHARS_PER_TOKEN = 4
 MIN_RESULT_TOKENS = 100
 # A context that shrank to this was compacted: what had been in it is gone.
 COMPACTED = 0.9
-MIN_RUNS_SEEN = 20
 # Providers cache prefixes from about a thousand tokens on, keep them five minutes, and charge about a tenth for them.
 MIN_PREFIX_TOKENS = 1024
 CACHE_LIFE_NS = 300 * 1_000_000_000
@@ -33,7 +31,8 @@ def own_calls(run: RunView) -> tuple[Step, ...]:
     return tuple(step for step in run.inferences if step.tokens.input and step.parent_span_id not in tools)
 
 
-def _tokens(step: Step, name: str) -> int:
+def stated_tokens(step: Step, name: str) -> int:
+    """Return a count that a span states; 0 where it does not."""
     value = step.attributes.get(name)
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
@@ -63,7 +62,7 @@ class _Context:
 
 
 class ContextCompressionRule(PlainRule):
-    """A result that the context already holds enters it as a reference; a long one as its head and tail.
+    """A result that the context already holds enters it as a reference, others as tables, long ones as head and tail.
 
     What is not in the context is not sent with any later call either, until the context is
     compacted. The bound is every token of tool results that was sent.
@@ -103,14 +102,13 @@ class ContextCompressionRule(PlainRule):
 
     @staticmethod
     def _enter(context: _Context, step: Step) -> None:
-        tokens = _tokens(step, c.RESULT_TOKENS)
+        tokens = stated_tokens(step, c.RESULT_TOKENS)
         context.tokens += tokens
         if tokens < MIN_RESULT_TOKENS:
             return
-        if step.result_digest and step.result_digest in context.results:
-            context.removed += tokens
-        elif tokens > KEPT_TOKENS:
-            context.removed += tokens - KEPT_TOKENS
+        kept = min(tokens, stated_tokens(step, c.RESULT_SHORTER_TOKENS) or tokens, KEPT_TOKENS)
+        again = step.result_digest and step.result_digest in context.results
+        context.removed += tokens if again else tokens - kept
         if step.result_digest:
             context.results.add(step.result_digest)
 
@@ -118,49 +116,6 @@ class ContextCompressionRule(PlainRule):
 def _when(step: Step) -> tuple[int, str]:
     # A model call reads what had ended when it began.
     return (step.start_ns if step.kind is StepKind.INFERENCE else step.end_ns), step.span_id
-
-
-@dataclass(slots=True)
-class _Used:
-    runs: int = 0
-    tools: Counter[str] = field(default_factory=Counter)
-
-
-class SelectiveContextRule(PlainRule):
-    """Tools that no earlier run of the command had used are not described to the model.
-
-    Which those are is decided before each run, from the runs before it (twenty at least). A run
-    that then uses another one needs it, and saves nothing. The bound leaves out all that the run did
-    not use. Nothing is said where calls do not state how many tools were offered and how long that is.
-    """
-
-    optimization = "selective_context"
-    metric = INPUT_TOKENS
-
-    def __init__(self) -> None:
-        self._commands: BoundedTable[str, _Used] = BoundedTable(_Used, overflow=OTHER, limit=200)
-
-    def imagine(self, run: RunView) -> Sequence[WhatIf]:
-        """Return one what-if for the run's command."""
-        used = self._commands[run.execution.command.name]
-        now = {step.name for step in run.tools}
-        known = set(used.tools)
-        enough = used.runs >= MIN_RUNS_SEEN and now <= known
-        saved: dict[str, int] = {}
-        bound = 0
-        for step in own_calls(run):
-            offered, tokens = _tokens(step, c.TOOLS_OFFERED), _tokens(step, c.TOOLS_OFFERED_TOKENS)
-            if offered and tokens:
-                bound += round(tokens * max(0.0, 1 - len(now) / offered))
-                if enough:
-                    saved[step.span_id] = round(tokens * max(0.0, 1 - len(known) / offered))
-        used.runs += 1
-        if len(used.tools) < 1000:
-            used.tools.update(now)
-        if not bound:
-            return ()
-        calls = _helped(run.inferences, saved)
-        return (WhatIf(_target(run.execution), calls=calls, tokens=saved, bound_tokens=bound),)
 
 
 class PromptTidyRule(PlainRule):
@@ -171,7 +126,7 @@ class PromptTidyRule(PlainRule):
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
         """Return one what-if for the run's command."""
-        saved = {step.span_id: _tokens(step, c.REPEATED_PROMPT_TOKENS) for step in own_calls(run)}
+        saved = {step.span_id: stated_tokens(step, c.REPEATED_PROMPT_TOKENS) for step in own_calls(run)}
         calls = _helped(run.inferences, saved)
         if not calls:
             return ()

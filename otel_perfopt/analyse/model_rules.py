@@ -1,65 +1,21 @@
-"""What fewer, lighter or better spaced model calls would have saved: a `RunView` in, `WhatIf`s in time out."""
+"""What lighter or better spaced model calls would have saved: a `RunView` in, `WhatIf`s in time out."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-from otel_perfopt import conventions as c
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.refused_calls import refusals
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.usage_table import OTHER, model_of
 from otel_perfopt.analyse.what_if import LATENCY, WhatIf
 from otel_perfopt.analyse.what_if_rule import PlainRule
-from otel_perfopt.execution.model import Step, StepKind, Target
+from otel_perfopt.execution.model import StepKind, Target
 from otel_perfopt.execution.schedule import Changes
 from otel_perfopt.measure.sketch import QuantileSketch
 
-RESPONSE_LIFE_NS = 300 * 1_000_000_000
-MAX_REQUESTS = 50_000
 MIN_CALLS = 20
 MIN_OUTPUT = 20
-
-
-class ResponseCacheRule(PlainRule):
-    """A request equal to one of the last five minutes, from whichever run, is answered with the reply it had."""
-
-    optimization = "response_cache"
-    metric = LATENCY
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], int] = OrderedDict()
-
-    def imagine(self, run: RunView) -> Sequence[WhatIf]:
-        """Return one what-if for each model of the run; the bound is all its calls for nothing."""
-        hits: dict[str, list[Step]] = {}
-        for step in run.inferences:
-            digest = step.attributes.get(c.REQUEST_DIGEST)
-            if not isinstance(digest, str) or not digest:
-                continue
-            key = model_of(step), digest
-            answered_ns = self._known.get(key)
-            timely = answered_ns is not None and answered_ns <= step.start_ns <= answered_ns + RESPONSE_LIFE_NS
-            hits.setdefault(model_of(step), []).extend([step] if timely else [])
-            if not timely and step.error_type is None:
-                self._known[key] = step.end_ns
-                if len(self._known) > MAX_REQUESTS:
-                    self._known.popitem(last=False)
-        return [self._what_if(run, model, steps) for model, steps in hits.items()]
-
-    @staticmethod
-    def _what_if(run: RunView, model: str, hits: list[Step]) -> WhatIf:
-        changes = Changes(durations_ns={step.span_id: 0 for step in hits})
-        every = [step for step in run.inferences if model_of(step) == model]
-        return WhatIf(
-            Target(command=run.execution.command.name, model=model), changes, run.waited_ns(every), tuple(hits)
-        )
-
-    def parameters(self, target: Target) -> Mapping[str, object]:
-        """Return the time to live that was imagined."""
-        del target
-        return {"ttl": "5m"}
 
 
 class EffortRoutingRule(PlainRule):

@@ -7,23 +7,18 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from otel_perfopt.analyse.analysis import CombinedSaving, Opportunity
+from otel_perfopt.analyse.batch_rule import BatchToolsRule
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.combined_saving import CombinedSavings, saved_by
-from otel_perfopt.analyse.context_rules import (
-    ContextCompressionRule,
-    PromptCacheRule,
-    PromptTidyRule,
-    SelectiveContextRule,
-)
+from otel_perfopt.analyse.context_rules import ContextCompressionRule, PromptCacheRule, PromptTidyRule
+from otel_perfopt.analyse.endpoint_rule import EndpointBalancingRule
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
-from otel_perfopt.analyse.model_rules import (
-    AdaptiveConcurrencyRule,
-    EffortRoutingRule,
-    ModelRoutingRule,
-    ResponseCacheRule,
-)
+from otel_perfopt.analyse.hedge_rule import RetryHedgeRule
+from otel_perfopt.analyse.model_rules import AdaptiveConcurrencyRule, EffortRoutingRule, ModelRoutingRule
 from otel_perfopt.analyse.preload_rule import MinedPreloadRule
+from otel_perfopt.analyse.response_rule import ResponseCacheRule
 from otel_perfopt.analyse.run_view import RunView
+from otel_perfopt.analyse.selective_rule import SelectiveContextRule
 from otel_perfopt.analyse.start_rules import LazyImportRule, WarmUpRule
 from otel_perfopt.analyse.top_evidence import TopEvidence
 from otel_perfopt.analyse.units import Units
@@ -53,11 +48,14 @@ RULES: tuple[Callable[[], WhatIfRule], ...] = (
     ParallelToolsRule,
     MinedPreloadRule,
     WarmUpRule,
+    EndpointBalancingRule,
+    RetryHedgeRule,
     SelectiveContextRule,
     PromptTidyRule,
     ContextCompressionRule,
     PromptCacheRule,
     PreloadRule,
+    BatchToolsRule,
     EffortRoutingRule,
     ModelRoutingRule,
     AdaptiveConcurrencyRule,

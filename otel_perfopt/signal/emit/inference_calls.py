@@ -106,6 +106,8 @@ def _described(call: ModelCall, shown: InferenceCall, reply: ModelReply | None) 
         attributes[c.CACHE_HIT] = True
     if attributes:
         set_attributes(call.span, attributes)
+    if shown.changed and call.facts is not None:
+        call.facts.sent(shown.kwargs)
     if not shown.served_by or reply is None:
         return reply
     return replace(
@@ -130,9 +132,9 @@ def _ended(shown: InferenceCall, reply: ModelReply | None, error: BaseException 
             reply.cache_write_tokens,
             reply.requests,
             complete=error is None and bool(reply.finish_reasons),
+            text=reply.said,
         )
     for listener in shown.on_end:
-            text=reply.said,
         _tell(listener, outcome)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +23,7 @@ from otel_perfopt.signal.emit.discovery import after_fork as discovery_after_for
 from otel_perfopt.signal.emit.discovery import tools_offered
 from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.finisher import Describe
+from otel_perfopt.signal.emit.request_facts import RequestFacts, request_facts
 from otel_perfopt.signal.emit.runs import after_fork as runs_after_fork
 from otel_perfopt.signal.emit.runs import current_run, forget_requests, remember_requests
 from otel_perfopt.signal.emit.tool_calls import reply_arrived, reply_part_arrived
@@ -32,6 +33,7 @@ from otel_perfopt.signal.emit.tracing import (
     context_with,
     detach,
     end_span,
+    finisher,
     set_attributes,
     span_id_of,
     start_span,
@@ -69,9 +71,9 @@ class ModelReply:
 
     `requests` are the tool calls it asks for; `message` is the reply as the next call will send it,
     `kept_as` what the next call sends instead where the provider keeps the conversation.
+    `said` is the reply's text, which only who stands in the way of the call is shown.
     `first_token_ns` and `thinking_ns` (start and end of each phase) are Unix times, of a streamed reply only.
     """
-    `said` is the reply's text, which only who stands in the way of the call is shown.
 
     response_id: str | None = None
     model: str | None = None
@@ -87,9 +89,9 @@ class ModelReply:
     thinking_ns: tuple[tuple[int, int], ...] = ()
     kept_as: SentMessage | None = None
     output_text: str | None = None
-
-
     said: str = field(default="", repr=False)
+
+
 class ModelCall:
     """A call of a model under way. None of its methods raises."""
 
@@ -101,6 +103,7 @@ class ModelCall:
         "_listener",
         "_token",
         "_under_way_token",
+        "facts",
         "implicit",
         "request",
         "run",
@@ -113,6 +116,7 @@ class ModelCall:
         self.run = run
         self.span = span
         self.implicit = inferred
+        self.facts: RequestFacts | None = None
         self.started_ns = time.time_ns()
         self._token: Token[Context] | None = None
         self._ended = False
@@ -147,6 +151,11 @@ class ModelCall:
                 return  # a coroutine closed from another context, which never had this
         token, self._token = self._token, None
         detach(token)
+
+    def look_at(self, kwargs: Mapping[str, Any]) -> None:
+        """Keep what the agent asks, to say it of the span when the call has ended."""
+        if self.span.is_recording():
+            self.facts = request_facts(kwargs)
 
     def made_by(self, span_id: str) -> None:
         """Know the span that another instrumentation makes for this call."""
@@ -188,7 +197,7 @@ class ModelCall:
     def _finish(self, reply: ModelReply | None, error: BaseException | None, end_ns: int | None) -> None:
         if reply is not None:
             self._describe(reply, end_ns)
-        end_span(self.span, error, end_ns, self._content(reply))
+        end_span(self.span, error, end_ns, self._later(reply))
         if reply is not None:
             conversation_id, sent = self.run.conversation_id, self.request.messages
             _conversations.remember(conversation_id, sent, reply.message, reply.input_tokens)
@@ -198,6 +207,19 @@ class ModelCall:
         if self.implicit:
             final = reply is not None and error is None and not reply.requests
             implicit.commands().replied(self.run, (), final=final, failed=error is not None)
+
+    def _later(self, reply: ModelReply | None) -> Describe | None:
+        """Return what says of the span what takes a while to find out; None where there is nothing of the kind."""
+        content = self._content(reply)
+        facts = self.facts.describing(finisher()) if self.facts is not None and self.span.is_recording() else None
+        if facts is None or content is None:
+            return facts or content
+
+        def both(span: Span) -> None:
+            facts(span)
+            content(span)
+
+        return both
 
     def _content(self, reply: ModelReply | None) -> Describe | None:
         """Return what puts the call's content on its span; None where none is captured."""

@@ -42,26 +42,34 @@ class Snapshot:
         self._pickled = pickled
         self.size = size
 
+    @property
+    def packed(self) -> bytes | None:
+        """The copy as bytes, equal for equal structures built in the same order; None of what is kept as it is."""
+        return self._pickled
+
     def value(self) -> Any:
         """Return the value; to be called off the request path."""
         # Only what `take` wrote in this process is read, and it writes builtins and `Opaque` alone.
         return self._kept if self._pickled is None else pickle.loads(self._pickled)  # noqa: S301
 
 
-def take(value: Any, limit: int = MAX_BYTES) -> Snapshot:
+def take(value: Any, limit: int = MAX_BYTES, *, plain: bool = False) -> Snapshot:
     """Return a snapshot of `value`; no code of the host runs but the `repr` of objects that are no plain data.
+
+    With `plain` not even that: such objects are refused.
 
     Text and bytes are kept by reference, whatever their length. Time is bounded by the limit: about
     0.3 µs for a text, 6 µs for 20 rows, under a millisecond where the limit is met.
 
     Raises:
         TooLargeError: a structure takes more than `limit` bytes, or a type's `repr` is known to be slow.
+        TypeError: `plain`, and there is something else than plain data.
         Exception: whatever odd values cause (cycles, dictionaries changed meanwhile).
     """
     if type(value) in _IMMUTABLE:
         return Snapshot(value, None, len(value) if isinstance(value, (str, bytes)) else 0)
     buffer = _Bounded(limit)
-    pickler = _PlainPickler(buffer, 5)
+    pickler = _PlainPickler(buffer, 5) if not plain else _PlainOnlyPickler(buffer, 5)
     # Without a memo: shared parts are written again as JSON would, and cycles are refused.
     pickler.fast = True
     pickler.dump(value)
@@ -103,6 +111,18 @@ class _PlainPickler(pickle.Pickler):
             if isinstance(obj, builtin):
                 return builtin, (_plain(builtin, obj),)
         return Opaque, (_described(obj),)
+
+
+class _PlainOnlyPickler(pickle.Pickler):
+    """Asked for everything that is not exactly a builtin value, all of which it refuses."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Refuse `obj`.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(type(obj).__name__)
 
 
 def _plain(builtin: Any, value: Any) -> Any:

@@ -18,6 +18,7 @@ from otel_perfopt.signal.emit.captured_content import redacted
 from otel_perfopt.signal.emit.faults import fault
 from otel_perfopt.signal.emit.late_description import UNDESCRIBED, LateDescription, described_later
 from otel_perfopt.signal.emit.scope import INTERRUPTIONS
+from otel_perfopt.signal.emit.shorter_forms import result_saving
 from otel_perfopt.signal.emit.tracing import end_span, finisher, may_record, set_attributes, start_span
 from otel_perfopt.signal.leaf_paths import leaf_attribute, leaves_of
 
@@ -25,6 +26,7 @@ MAX_FLOW_VALUES = 200
 MAX_FLOW_CHARS = 1 << 16
 CHARS_PER_TOKEN = 4
 MAX_CONTENT_CHARS = 100_000
+LEAST_SHORTENED_CHARS = 400  # of less, little can be saved
 
 _capture_content = False
 
@@ -159,6 +161,7 @@ def description_of(arguments: object, result: object) -> dict[str, Any]:
     inputs, _ = flow_values(arguments, MAX_FLOW_VALUES)
     outputs, truncated = _outputs(result)
     digest, chars = digest_and_chars(result)
+    shorter = _shorter_tokens(result, chars)
     attributes: dict[str, Any] = {
         c.ARGUMENTS_DIGEST: content_digest(arguments),
         c.RESULT_DIGEST: digest,
@@ -169,6 +172,8 @@ def description_of(arguments: object, result: object) -> dict[str, Any]:
         c.ARGUMENT_LEAVES: leaf_attribute(leaves_of(arguments)),
         c.RESULT_LEAVES: leaf_attribute(leaves_of(result)),
     }
+    if shorter is not None:
+        attributes[c.RESULT_SHORTER_TOKENS] = shorter
     if _capture_content:
         content = {
             c.GEN_AI_TOOL_CALL_ARGUMENTS: _as_text(arguments)[:MAX_CONTENT_CHARS],
@@ -176,6 +181,15 @@ def description_of(arguments: object, result: object) -> dict[str, Any]:
         }
         attributes.update(redacted(content))
     return attributes
+
+
+def _shorter_tokens(result: object, chars: int | None) -> int | None:
+    """Return how many tokens a result takes that is written shorter; None where nothing of it would be."""
+    if (chars is None and not isinstance(result, str)) or (chars or 0) > MAX_FLOW_CHARS:
+        return None
+    said = _as_text(result) if len(result) <= MAX_FLOW_CHARS else ""  # type: ignore[arg-type]  # text, list or dict
+    saved = result_saving(said) if len(said) >= LEAST_SHORTENED_CHARS and said[0] in "{[" else 0
+    return _tokens(len(said) - saved) if saved else None
 
 
 def _outputs(result: object) -> tuple[frozenset[str], bool]:

@@ -198,7 +198,10 @@ def _begin(client: ModelClient, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     except Exception as error:
         fault(f"{client.name} request", error)
         return None
-    return None if request is None else begin_model_call(request)
+    call = None if request is None else begin_model_call(request)
+    if call is not None:
+        call.look_at(kwargs)
+    return call
 
 
 def _made(client: ModelClient, call: ModelCall, sending: _Sending) -> Any:
