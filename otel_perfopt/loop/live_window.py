@@ -17,7 +17,10 @@ from otel_perfopt.execution.model import Execution, Outcome, Step, StepKind
 
 LONGEST_S = 3600.0
 MAX_CALLS = 100_000
+LOAD = "load"
 _P95 = 0.95
+# Runs come in when they end, so a call may stand behind one that ended up to so much later.
+_OUT_OF_ORDER_NS = 600 * 10**9
 _OF_KIND = {StepKind.TOOL: "tool", StepKind.RETRIEVAL: "tool", StepKind.INFERENCE: "model"}
 
 
@@ -69,24 +72,32 @@ class LiveWindow:
             self._calls.popleft()
 
     def reading(self, live: Live, now_ns: int, *, apart_from: str = "") -> LiveReading:
-        """Return what `live` measures over its last seconds, apart from runs that the policy `apart_from` treats.
+        """Return what `live` measures over its last seconds.
 
-        Whether a bottleneck is still there shows where its remedy is not at work.
+        With `apart_from`, runs that this policy treats are left out: whether a bottleneck is still there shows
+        where its remedy is not at work. Those are few, so it goes back as far as it must, up to an hour.
         """
+        calls = self._latest_of(live, now_ns, apart_from if live.measure != LOAD else "")
+        if len(calls) < live.min_calls and live.measure != LOAD:
+            return LiveReading(None, len(calls))
+        return LiveReading(_value(live, calls), len(calls))
+
+    def _latest_of(self, live: Live, now_ns: int, apart_from: str) -> list[Call]:
         since_ns = now_ns - int(live.over_s * 1e9)
-        calls = [
-            call
-            for call in reversed(self._calls)
-            if since_ns <= call.end_ns <= now_ns and _meant(live, call) and apart_from not in call.treated_by
-        ]
-        known = [call for call in calls if _VALUES[live.measure](call) is not None]
-        if len(known) < live.min_calls and live.measure != "load":
-            return LiveReading(None, len(known))
-        return LiveReading(_value(live, known), len(known))
+        found: list[Call] = []
+        for call in reversed(self._calls):
+            enough = len(found) >= live.min_calls or not apart_from
+            if call.end_ns < since_ns - _OUT_OF_ORDER_NS and enough:
+                break
+            if (call.end_ns < since_ns and enough) or call.end_ns > now_ns or apart_from in call.treated_by:
+                continue
+            if _meant(live, call) and _VALUES[live.measure](call) is not None:
+                found.append(call)
+        return found
 
 
 def _value(live: Live, calls: Sequence[Call]) -> float | None:
-    if live.measure == "load":
+    if live.measure == LOAD:
         return len(calls) * 60.0 / live.over_s
     values = sorted(value for call in calls if (value := _VALUES[live.measure](call)) is not None)
     if not values:
