@@ -57,7 +57,7 @@ class AgentSettings:
     snapshot_url: str = ""
     snapshot_token: str = ""
     snapshot_token_file: Path | None = None
-    snapshot_poll_s: float = 2.0
+    snapshot_poll_s: float = 1.4
     preference: str = ""
 
     @classmethod
@@ -87,7 +87,7 @@ class AgentSettings:
             snapshot_url=source.get("PERFOPT_SNAPSHOT_URL", "").strip(),
             snapshot_token=source.get("PERFOPT_SNAPSHOT_TOKEN", "").strip(),
             snapshot_token_file=_path(source, "PERFOPT_SNAPSHOT_TOKEN_FILE"),
-            snapshot_poll_s=_number(source, "PERFOPT_SNAPSHOT_POLL_S", 2.0),
+            snapshot_poll_s=_number(source, "PERFOPT_SNAPSHOT_POLL_S", 1.4),
             preference=source.get("PERFOPT_PREFERENCE", "").strip(),
         )
 

@@ -31,6 +31,17 @@ class KillSwitch:
         """Tell whether one policy is switched off by its own file."""
         return _is_there(self._home / KILL_FOLDER / name)
 
+    def policies(self) -> frozenset[str]:
+        """Return the names that are switched off by files of their own.
+
+        Raises:
+            OSError: the folder is there and cannot be listed.
+        """
+        try:
+            return frozenset(path.name for path in (self._home / KILL_FOLDER).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+
     def switch_off(self, policy: str | None) -> None:
         """Make the file for one policy, or for everything."""
         path = self._path(policy)

@@ -22,6 +22,9 @@ from otel_perfopt.decide.kill_switch import KillSwitch
 from otel_perfopt.decide.publish import SNAPSHOT_FILE
 from otel_perfopt.errors import PerfoptError
 
+# The snapshot's file as it was read, and what was switched off then.
+_Key = tuple[int, int, int, bool, frozenset[str]]
+
 _START_S = 10.0
 _RETRY_S = "2"
 
@@ -38,7 +41,7 @@ class _Served:
 def snapshot_app(home: Path, token: str, clock: Callable[[], int] = time.time_ns) -> Starlette:
     """Return the application: `GET /v1/snapshot` with ETag, age and bearer token, and `GET /healthz` without.
 
-    Each request reads what the folder says now, kill file included, so that a kill waits for no turn of the
+    Each request reads what the folder says now, kill files included, so that a kill waits for no turn of the
     controller. A lease goes on with a 304 too: its age header says since when.
     """
     shelf = _Shelf(home)
@@ -122,16 +125,18 @@ class _Shelf:
     def __init__(self, home: Path) -> None:
         self._file = home / SNAPSHOT_FILE
         self._switch = KillSwitch(home)
-        self._key: tuple[int, int, int, bool] | None = None
+        self._key: _Key | None = None
         self._served: _Served | None = None
 
     def now(self) -> _Served | None:
         """Return what to serve; the last good document where the present one cannot be read."""
         try:
             found = self._file.stat()
-            key = (found.st_ino, found.st_mtime_ns, found.st_size, self._switch.everything)
+            off = self._switch.policies()
+            key = (found.st_ino, found.st_mtime_ns, found.st_size, self._switch.everything, off)
             if key != self._key:
-                self._served = _ready(Snapshot.from_json(self._file.read_text(encoding="utf-8")), killed=key[-1])
+                snapshot = Snapshot.from_json(self._file.read_text(encoding="utf-8"))
+                self._served = _ready(snapshot, off, killed=key[3])
                 self._key = key
         except FileNotFoundError:
             self._served = self._key = None
@@ -140,7 +145,8 @@ class _Shelf:
         return self._served
 
 
-def _ready(snapshot: Snapshot, *, killed: bool) -> _Served:
-    said = replace(snapshot, killed=snapshot.killed or killed)
+def _ready(snapshot: Snapshot, off: frozenset[str], *, killed: bool) -> _Served:
+    decisions = tuple(decision for decision in snapshot.decisions if decision.policy not in off)
+    said = replace(snapshot, killed=snapshot.killed or killed, decisions=decisions)
     tag = sha256(replace(said, generated_at_ns=0).to_json().encode()).hexdigest()[:32]
     return _Served(said.to_json(), f'"{tag}"', snapshot.generated_at_ns)

@@ -252,6 +252,11 @@ def test_a_fleet_follows_the_controller_over_http(tmp_path, new_run):
             publish(controller, snapshot(decision(policy="other"), generation=2))
             assert eventually(lambda: policies(source) == ["other"], 5)
             assert not source.current().killed
+            (controller / "kill.d").mkdir()
+            (controller / "kill.d" / "other").touch()
+            assert eventually(lambda: policies(source) == [], 2)
+            (controller / "kill.d" / "other").unlink()
+            assert eventually(lambda: policies(source) == ["other"], 5)
             (controller / "kill").touch()
             assert eventually(lambda: source.current().killed, 2)
             (controller / "kill").unlink()
