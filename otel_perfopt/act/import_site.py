@@ -28,14 +28,17 @@ _DEEPEST: Final = 40
 _NESTED: Final = 12
 
 
-def importing_frame(depth: int = 1) -> FrameType | None:
-    """Return the frame whose import statement is being carried out above `depth`; None for an import by other means."""
+def importing_frame(depth: int = 1, beyond: str = __file__) -> FrameType | None:
+    """Return the frame whose import statement is being carried out above `depth`; None for an import by other means.
+
+    Frames of the file `beyond`, and of the import system, stand between.
+    """
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - the import system says nowhere who asked
     for _ in range(_DEEPEST):
         if frame is None:
             return None
         file = frame.f_code.co_filename
-        if not (file == __file__ or any(word in file for word in _IMPORT_SYSTEM)):
+        if not (file in {__file__, beyond} or any(word in file for word in _IMPORT_SYSTEM)):
             break
         frame = frame.f_back
     return frame if frame is not None and frame.f_code.co_code[_instruction(frame)] == _IMPORT_NAME else None

@@ -159,7 +159,7 @@ class LazyFinder(MetaPathFinder):
             spec = _found_by_others(self, fullname, path)
         finally:
             self._here.looking = False
-        if spec is None or type(spec.loader) not in _PLAIN_LOADERS:
+        if spec is None or not may_put_off(spec):
             return spec
         self._counts["deferred"] += 1
         if not self._shadow and spec.loader is not None:
@@ -224,6 +224,11 @@ def is_denied(name: str, *, whole_library: bool = True) -> bool:
     """Tell whether a module must load when it is imported; without `whole_library` the standard library may be named."""
     top = name.partition(".")[0]
     return top in DENIED or name in DENIED or (whole_library and top in sys.stdlib_module_names)
+
+
+def may_put_off(spec: ModuleSpec | None) -> bool:
+    """Tell whether a module is written in Python and loaded in the ordinary way."""
+    return spec is not None and type(spec.loader) in _PLAIN_LOADERS
 
 
 def _found_by_others(own: MetaPathFinder, name: str, path: Sequence[str] | None) -> ModuleSpec | None:

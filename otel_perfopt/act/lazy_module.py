@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 # What the import system and those who look over all modules ask for: known without running anything.
-_KNOWN: Final = frozenset(
+KNOWN: Final = frozenset(
     {"__class__", "__spec__", "__name__", "__loader__", "__package__", "__file__", "__cached__", "__warningregistry__"}
 )
 
@@ -31,12 +31,12 @@ class LazyModule(ModuleType):
     """
 
     def __getattribute__(self, name: str) -> Any:
-        if name in _KNOWN:
+        if name in KNOWN:
             return ModuleType.__getattribute__(self, name)
         return _value(self, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in _KNOWN:
+        if name not in KNOWN:
             _ready(self)
         ModuleType.__setattr__(self, name, value)
 

@@ -13,6 +13,7 @@ from otel_perfopt.act.enrolment import PROCESS, SHADOW, Use, enrol, enrolled
 from otel_perfopt.act.fault_log import FaultLog
 from otel_perfopt.act.parameters.table import Seam, names_at
 from otel_perfopt.act.process import ProcessOptimization
+from otel_perfopt.act.process_start_time import ProcessStartTime
 from otel_perfopt.act.process_unit import process_unit
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Rule
@@ -43,6 +44,7 @@ class ProcessRuntime:
         self._in_force = NOTHING_IN_FORCE
         self._rules: tuple[Rule, ...] = ()
         self._faulted: Counter[str] = Counter()
+        self._start = ProcessStartTime()
         self.faults = FaultLog(names_at(Seam.PROCESS), clock)
         self._reset()
 
@@ -89,12 +91,14 @@ class ProcessRuntime:
         closed = self._closed
         self._reset()
         self._closed = closed
+        self._start.after_fork()
         self.faults.after_fork()
         for optimization in self._optimizations.values():
             optimization.after_fork()
 
     def run_began(self, run: RunContext) -> None:
         """A command begins: it carries the arm of its process, and earlier faults of its policies."""
+        self._start.over(run)
         with self._counting:
             self._open_runs += 1
         if not self._followed(self._in_force):
@@ -112,6 +116,7 @@ class ProcessRuntime:
             self._quiet_since_ns = self._clock.monotonic_ns()
         if not run.span.is_recording():
             return
+        self._start.tell(run)
         for name, use in list(self._begun.items()):
             enrolment = enrolled(run, use.rule)
             if enrolment is not None and enrolment.arm is not None:

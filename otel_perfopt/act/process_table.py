@@ -37,4 +37,6 @@ def process_runtime(
     optimizations = (lazy_import, GcTuning(), ResourcePool(), WarmUp(cache, source.current, adopt, spans))
     runtime = ProcessRuntime(optimizations, begun=begun, clock=clock)
     source.subscribe(runtime.follow)
+    # What the first look found, it found before anybody listened: the first command is to be enrolled too.
+    runtime.follow(source.current())
     return runtime

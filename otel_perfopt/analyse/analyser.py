@@ -19,6 +19,7 @@ from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.analyse.histories import Histories, SeriesOutcome
 from otel_perfopt.analyse.hotspot import Hotspot
 from otel_perfopt.analyse.memory_growth import MemoryGrowth
+from otel_perfopt.analyse.module_start import ModuleStart
 from otel_perfopt.analyse.n_plus_one import NPlusOne
 from otel_perfopt.analyse.next_steps import NextStepCounts
 from otel_perfopt.analyse.notes import notes_of
@@ -72,6 +73,7 @@ DETECTORS: tuple[DetectorFactory, ...] = (
     MemoryGrowth,
     Sequence,
     Workflow,
+    ModuleStart,
     EfficiencyPattern,
     Allocation,
     SlowCluster,

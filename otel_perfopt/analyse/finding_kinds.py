@@ -44,6 +44,7 @@ FINDING_KINDS: Final[Mapping[str, FindingKind]] = {
     "queueing": FindingKind("calls begin later the more is in flight"),
     "saturation": FindingKind("calls take longer the more are in flight"),
     "memory_growth": FindingKind("a process holds more and more memory"),
+    "late_import": FindingKind("a process loads modules at its start that nothing uses until later, or ever"),
     "workflow": FindingKind("conversations go through the same commands again and again"),
     "efficiency_pattern": FindingKind("an order of steps reaches the same outcome sooner"),
     "allocation": FindingKind("a cheaper model or effort does as well"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
+from otel_perfopt.analyse.module_start import is_start
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.student_t import student_t
 from otel_perfopt.analyse.usage_table import OTHER
@@ -68,7 +69,7 @@ class WarmUpRule(PlainRule):
 
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
         """Return one what-if for the run's command; calls that failed say nothing."""
-        if not run.execution.timed:
+        if not run.execution.timed or is_start(run.execution):
             return ()
         changed: dict[str, int] = {}
         cold: list[Step] = []
@@ -128,7 +129,7 @@ class LazyImportRule(PlainRule):
     def imagine(self, run: RunView) -> Sequence[WhatIf]:
         """Return one what-if for the run's command."""
         loads = tuple(step for step in run.execution.steps if step.kind is StepKind.MODULE_LOAD)
-        if not loads:
+        if not loads or is_start(run.execution):
             return ()
         changes = Changes(durations_ns={step.span_id: 0 for step in loads})
         return (WhatIf(Target(command=run.execution.command.name), changes, run.waited_ns(loads), loads),)

@@ -40,6 +40,7 @@ METRICS: Mapping[str, MetricWord] = {
     "clarity": MetricWord(higher_is_better=True),
     "latency_spread": MetricWord(),
     "memory": MetricWord(),
+    "start_time": MetricWord(),
 }
 _HOLDBACK = 0.05
 MIN_RETAINED = 0.98

@@ -16,6 +16,7 @@ FAULT = "fault"
 COMPLETION = "completion"
 LATENCY_SPREAD = "latency_spread"
 MEMORY = "memory"
+START_TIME = "start_time"
 SATISFACTION = "satisfaction"
 QUALITY = "quality"
 RELEVANCE = "relevance"
@@ -67,6 +68,7 @@ _KINDS = {
     COMPLETION: MetricKind(Test.MEAN, higher_is_better=True, bounded=True),
     LATENCY_SPREAD: MetricKind(Test.SPREAD, reads=LATENCY),
     MEMORY: MetricKind(Test.MEAN),
+    START_TIME: MetricKind(Test.LOG_MEAN),
     **dict.fromkeys(SCORES, _SCORE),
 }
 

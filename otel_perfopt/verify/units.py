@@ -11,6 +11,7 @@ from otel_perfopt.conventions import (
     COMMAND_MEMORY,
     FAULTS,
     POLICY_FAULTS,
+    PROCESS_START_TIME,
     USER_ROLES,
     USER_SEGMENT,
     policy_attribute,
@@ -41,6 +42,7 @@ _OURS = frozenset(
         metric_kind.MEMORY,
         "commands",
     }
+        metric_kind.START_TIME,
 )
 # Evaluators' own names for what policies call by one name; `feedback()` says "feedback" unless told otherwise.
 _SAME_SCORE = {
@@ -313,6 +315,7 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+    row.add(metric_kind.START_TIME, _number(execution.command.attributes.get(PROCESS_START_TIME)))
 def cost_usd(execution: Execution) -> float | None:
     """Return what a run cost, None where nothing in it has a price."""
     # Priced once, on the leaves: an enclosing step may repeat what its calls cost.

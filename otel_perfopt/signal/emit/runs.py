@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +24,13 @@ _ended_here: ContextVar[RunContext | None] = ContextVar("otel_perfopt_ended_run"
 _ended: OrderedDict[str, RunContext] = OrderedDict()  # by conversation
 _lock = threading.Lock()
 _listener: RunListener | None = None
+_first: Callable[[], None] | None = None
+
+
+def on_first_run(told: Callable[[], None] | None) -> None:
+    """Have `told` called once, when the next command begins."""
+    global _first  # noqa: PLW0603 - one a process, as the commands it hears of
+    _first = told
 
 
 def set_run_listener(listener: RunListener | None) -> None:
@@ -34,11 +41,23 @@ def set_run_listener(listener: RunListener | None) -> None:
 
 def run_began(run: RunContext) -> None:
     """Tell who listens that a command begins; never raises."""
+    if _first is not None:
+        _tell_first()
     if _listener is not None:
         try:
             _listener.run_began(run)
         except Exception as error:
             fault("run listener", error)
+
+
+def _tell_first() -> None:
+    global _first
+    first, _first = _first, None
+    if first is not None:
+        try:
+            first()
+        except Exception as error:
+            fault("first run", error)
 
 
 def after_fork() -> None:

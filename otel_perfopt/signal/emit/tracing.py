@@ -183,6 +183,11 @@ def context_with(span: Span, context: Context | None = None) -> Context | None:
         return None
 
 
+def in_span() -> bool:
+    """Tell whether a span is current here."""
+    return trace.get_current_span().get_span_context().is_valid
+
+
 def span_id_of(span: Span) -> str:
     """Return the span's id as 16 hex digits; empty for an invalid span."""
     try:
