@@ -23,6 +23,7 @@ from otel_perfopt.analyse.preference_profile import (
 )
 from otel_perfopt.analyse.seen_run import SeenRun, seen_run, user_score
 from otel_perfopt.execution.model import Evaluation, Execution, Outcome
+from otel_perfopt.signal.preference import NO_PREFERENCE
 from otel_perfopt.signal.user_digest import user_digest
 
 MAX_USERS: Final = 4000
@@ -41,6 +42,9 @@ class _User:
     runs: deque[SeenRun] = field(default_factory=lambda: deque(maxlen=RUNS_KEPT))
     claims: Claims = field(default_factory=Claims)
     changed: bool = True
+    # What was stated falls due; and what is said of the user, of all commands (empty) and by command.
+    due_ns: int = 0
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 class PreferenceLearner:
@@ -82,7 +86,7 @@ class PreferenceLearner:
     def settle(self, now_ns: int) -> None:
         """Conclude what is new."""
         for user in self._users.values():
-            if user.changed:
+            if user.changed or 0 < user.due_ns <= now_ns:
                 self._conclude(user, now_ns)
         self._commands = preferred_by_most(
             (command, self._level(user, command, now_ns))
@@ -108,6 +112,23 @@ class PreferenceLearner:
     def commands(self) -> Mapping[str, str]:
         """What most users of a command prefer, for those of whom nothing is known."""
         return self._commands
+
+    def words(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+        """Yield every user of whom something is to be told, as of the last `settle`: digest, word, and words by command.
+
+        Words by command are those that differ. `none` keeps what others prefer from being taken for the user's.
+        """
+        for digest, user in reversed(self._users.items()):
+            word = user.words.get("", "")
+            if word == NO_PREFERENCE and not self._commands:
+                word = ""
+            elsewhere = {
+                command: here
+                for command, here in user.words.items()
+                if command and here != word and (here != NO_PREFERENCE or word or command in self._commands)
+            }
+            if word or elsewhere:
+                yield digest, word, elsewhere
 
     def users(self) -> Iterator[tuple[str, Sequence[SeenRun]]]:
         """Yield every user known and the user's runs, oldest first; who was seen last comes first."""
@@ -204,6 +225,10 @@ class PreferenceLearner:
         for command in commands:
             runs = [run for run in user.runs if run.command == command]
             user.claims.weigh(command, self._evidence(runs, now_ns) if len(commands) > 1 else of_all)
+        stated_ns = [run.end_ns + STATED_NS + 1 for run in user.runs if run.stated]
+        user.due_ns = min((due_ns for due_ns in stated_ns if due_ns > now_ns), default=0)
+        words = {command: _word(self._level(user, command, now_ns)) for command in ("", *commands)}
+        user.words = {command: word for command, word in words.items() if word}
 
     def _evidence(self, runs: Sequence[SeenRun], now_ns: int) -> Evidence:
         nothing = Usual()
@@ -217,6 +242,10 @@ class PreferenceLearner:
         if not command and (len(words) > 1 or user.claims.differ()):
             return Claim("", TOO_LITTLE, user.claims.evidence(command))
         return user.claims.claim(command)
+
+
+def _word(claim: Claim) -> str:
+    return claim.preference or (NO_PREFERENCE if claim.basis == NONE_SHOWN else "")
 
 
 def _stated(runs: Iterable[SeenRun], command: str, now_ns: int) -> set[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from otel_perfopt.decide.allocation import Allocation
@@ -10,9 +11,11 @@ from otel_perfopt.decide.boundary import SafetyBoundary, capped
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
 from otel_perfopt.decide.digest import salt_of
 from otel_perfopt.decide.durable_file import write_atomically
+from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
 from otel_perfopt.decide.policy_set import PolicySet
-from otel_perfopt.decide.policy_status import PolicyStatus
-from otel_perfopt.decide.state import State
+from otel_perfopt.decide.policy_status import PolicyStatus, declared_allocation
+from otel_perfopt.decide.segment_stand_down import is_personal, without_stood_down
+from otel_perfopt.decide.strategy import group_salt
 from otel_perfopt.errors import PublishError
 
 SNAPSHOT_FILE = "snapshot.json"
@@ -20,7 +23,12 @@ LEASE_S = 60.0
 FINDING_ANNOTATION = "perfopt.dev/finding"
 
 
-def publish(policies: PolicySet, now_ns: int, lease_s: float = LEASE_S) -> Snapshot:
+def publish(
+    policies: PolicySet,
+    now_ns: int,
+    lease_s: float = LEASE_S,
+    people: Callable[[], Personalization] = lambda: NOTHING_PERSONAL,
+) -> Snapshot:
     """Write `<home>/snapshot.json` as the policies stand and return it.
 
     The generation is the number of ledger entries it follows from, so it never goes back. While
@@ -30,7 +38,7 @@ def publish(policies: PolicySet, now_ns: int, lease_s: float = LEASE_S) -> Snaps
         PublishError: the file cannot be written; the one before stays as it was.
     """
     path = policies.home / SNAPSHOT_FILE
-    snapshot = snapshot_of(policies, now_ns, lease_s)
+    snapshot = snapshot_of(policies, now_ns, lease_s, people)
     if not policies.healthy:
         snapshot = _not_renewed(snapshot, path)
     try:
@@ -40,14 +48,22 @@ def publish(policies: PolicySet, now_ns: int, lease_s: float = LEASE_S) -> Snaps
     return snapshot
 
 
-def snapshot_of(policies: PolicySet, now_ns: int, lease_s: float = LEASE_S) -> Snapshot:
-    """Return what agents are to do now, without writing it."""
+def snapshot_of(
+    policies: PolicySet,
+    now_ns: int,
+    lease_s: float = LEASE_S,
+    people: Callable[[], Personalization] = lambda: NOTHING_PERSONAL,
+) -> Snapshot:
+    """Return what agents are to do now, without writing it; `people` is asked only where a decision depends on them."""
+    decisions = decisions_in_force(policies.statuses(now_ns), policies.boundaries)
+    decisions = without_stood_down(decisions, policies.ledger.entries)
     return Snapshot(
         generation=policies.ledger.head.sequence,
         generated_at_ns=now_ns,
         lease_s=lease_s,
         killed=policies.killed,
-        decisions=decisions_in_force(policies.statuses(now_ns), policies.boundaries),
+        decisions=decisions,
+        personalization=people() if any(is_personal(decision) for decision in decisions) else NOTHING_PERSONAL,
     )
 
 
@@ -60,17 +76,16 @@ def decisions_in_force(statuses: Iterable[PolicyStatus], boundaries: Sequence[Sa
     return tuple(
         _decision(status, boundaries)
         for status in statuses
-        if status.state.stage and status.state.digest == status.digest and not status.violations and not status.withheld
+        if status.is_in_force
     )
 
 
 def stage_allocation(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Allocation:
-    """Return the shares of each arm at a policy's stage: nobody in shadow, all but the hold-back when active."""
-    rollout = status.policy.spec.rollout
-    if status.state.state is State.CANARY:
-        steps = rollout.canary_steps
-        return capped(steps[min(status.state.step, len(steps)) - 1].allocation, boundaries)
-    return capped(rollout.active_allocation, boundaries) if status.state.state is State.ACTIVE else Allocation()
+    """Return the shares of each arm at a policy's stage: nobody in shadow, all but the hold-back when active.
+
+    A policy with alternatives has its seat beside them, which is never more than that.
+    """
+    return capped(status.seat if status.seat is not None else declared_allocation(status), boundaries)
 
 
 def _decision(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Decision:
@@ -82,11 +97,17 @@ def _decision(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Dec
         stage=status.state.stage,
         allocation=stage_allocation(status, boundaries),
         parameters=spec.optimize.parameters.published(),
-        match=Match(command=spec.match.command, tool=spec.match.tool, model=spec.match.model),
+        match=Match(
+            command=spec.match.command,
+            tool=spec.match.tool,
+            model=spec.match.model,
+            preference=spec.match.preference,
+            user=spec.match.user,
+        ),
         exclude=_exclude(status, boundaries),
         effects=dict(spec.effects),
         unit=spec.rollout.unit,
-        salt=salt_of(status.digest),
+        salt=salt_of(status.digest) if spec.strategy is None else group_salt(spec.strategy.group),
         finding=status.policy.metadata.annotations.get(FINDING_ANNOTATION, ""),
     )
 
@@ -100,6 +121,8 @@ def _exclude(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Matc
         tool=(*own.tool, *(name for limit in limits for name in limit.tools.deny)),
         model=(*own.model, *(name for limit in limits for name in limit.models.deny)),
         tool_effects=own.tool_effects,
+        preference=own.preference,
+        user=own.user,
     )
 
 
@@ -109,4 +132,4 @@ def _not_renewed(snapshot: Snapshot, path: Path) -> Snapshot:
         renewed_ns = Snapshot.from_json(path.read_text(encoding="utf-8")).generated_at_ns
     except (OSError, ValueError):
         renewed_ns = 0
-    return Snapshot(snapshot.generation, renewed_ns, snapshot.lease_s, snapshot.killed, snapshot.decisions)
+    return replace(snapshot, generated_at_ns=renewed_ns)

@@ -25,6 +25,7 @@ from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.live_watch import LiveAnswer, LiveWatch
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
+from otel_perfopt.loop.strategy_switch import StrategySwitch
 
 # Reading may take no more than this share of the lease in one turn, so that a backlog never lets it run out.
 READ_SHARE = 0.25
@@ -75,7 +76,8 @@ class Controller:
         self._published_ns: int | None = None
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
         self.live = LiveWatch()
-        self.observatory.run_listeners.append(self.live.observe)
+        self.strategies = StrategySwitch()
+        self.observatory.run_listeners += [self.live.observe, self.strategies.observe]
         self.learned = NOTHING_LEARNED
         self._learned_file = LearnedFile(home)
         self._proposes = proposes
@@ -94,20 +96,28 @@ class Controller:
         standings = self._standings(now_ns)
         observations = self._observations(standings, now_ns, problems)
         transitions += _guarded(lambda: self.policies.advance(observations, now_ns), _NO_STEPS, problems)
+        self._adapt(now_ns, problems)
         snapshot = self._publish(problems)
         self._after(now_ns, problems)
         problems += [str(problem) for problem in self.policies.problems]
-        problems += [self.observatory.problem] if self.observatory.problem else []
+        problems += [told for told in (self.observatory.problem, self.observatory.people.problem) if told]
         told = tuple(dict.fromkeys(problems))
         return Turn(now_ns, runs, standings, tuple(transitions), snapshot, told, behind=self.observatory.behind)
+
+    def _adapt(self, now_ns: int, problems: list[str]) -> None:
+        """Choose among what is approved by how it does now; from a part of the telemetry nothing is chosen."""
+        if not self.observatory.behind and self.policies.healthy and not self.policies.killed:
+            problems += _guarded(lambda: self.strategies.turn(self.policies, now_ns), (), problems)
 
     def _is_due(self, now_ns: int) -> bool:
         """Tell whether the snapshot cannot wait for the turn's end: at the start, and after a turn that took long."""
         return self._published_ns is None or now_ns - self._published_ns >= self._lease_s * READ_SHARE * 1e9
 
     def _publish(self, problems: list[str]) -> Snapshot | None:
-        now_ns = self._clock()
-        snapshot = _guarded(lambda: publish(self.policies, now_ns, self._lease_s), None, problems)
+        now_ns, people = self._clock(), self.observatory.people.table
+        snapshot = _guarded(
+            lambda: publish(self.policies, now_ns, self._lease_s, lambda: people(now_ns)), None, problems
+        )
         self._published_ns = now_ns if snapshot is not None else self._published_ns
         return snapshot
 

@@ -22,6 +22,7 @@ from otel_perfopt.execution.run_facts import evaluations_of, stated
 from otel_perfopt.loop.checkpoint import Checkpoint
 from otel_perfopt.loop.holdback import Period, benefit_lost, period_of
 from otel_perfopt.loop.outcome import outcome_of
+from otel_perfopt.loop.people import People
 from otel_perfopt.loop.plan import comparison_plan
 from otel_perfopt.loop.shadow_watch import SHADOW, ShadowWatch
 from otel_perfopt.measure.home_prices import prices_of
@@ -80,6 +81,7 @@ class Observatory:
         self._home = home
         self._prices = prices or PriceTable({}, "")
         self.problem = ""
+        self.people = People(home, may_write=resume)
         self._wants_prices = prices is None
         self._read_prices()
         # Told of each finished run; they must not raise.
@@ -91,6 +93,7 @@ class Observatory:
     def save(self) -> bool:
         """Write down what is known and how far was read, so that a later one goes on there; tell whether it worked."""
         state = {"tail": self._tail.state(), "units": self._units.state(), "shadow": self._shadow.state()}
+        state["people"] = self.people.state()
         return self._checkpoint.save(state, self._tail.files)
 
     def _go_on(self, home: Path) -> None:
@@ -101,10 +104,12 @@ class Observatory:
             self._tail.go_on(state["tail"])
             self._units.go_on(state["units"])
             self._shadow.go_on(state["shadow"])
+            self.people.go_on(state["people"])
         except Exception:
             # Not what we wrote, however it passed: nothing of it is kept.
             self._checkpoint.faults += 1
             self._tail, self._units, self._shadow = OtlpTail(home / TELEMETRY_FOLDER), UnitTable(), ShadowWatch()
+            self.people = People(home, may_write=True)
 
     @property
     def tally(self) -> ReadTally:
@@ -128,12 +133,14 @@ class Observatory:
                 self._units.observe(run)
                 self._history.observe(run)
                 self._shadow.observe(run)
+                self.people.observe(run)
                 for listen in self.run_listeners:
                     listen(run)
                 runs += 1
         for span in self._tail.take_judgements():
             conversation = stated([span], c.GEN_AI_CONVERSATION_ID) or span.trace_id
             self._units.judge(conversation, evaluations_of([span]))
+            self.people.judge(span.trace_id, evaluations_of([span]))
         return runs
 
     def _read_prices(self) -> None:

@@ -22,14 +22,17 @@ def user_impact(units: Iterable[Unit]) -> Mapping[str, Any]:
     """Return by kind of user, and for everybody, the mean satisfaction, interruption and completion of each arm.
 
     Kinds are those the host names on its spans, of the others `new` (one conversation), `regular` (2 to 9),
-    `heavy` (10 and more) and `unknown`; at most 20 of them. A kind with fewer than five units in an arm is left out, and so is a number nobody measured. Descriptive: what
-    holds for all is tested by the comparison, where a policy names the metric.
+    `heavy` (10 and more) and `unknown`; at most 20 of them. Beside them stands what users prefer (`prefers
+    speed`). A kind with fewer than five units in an arm is left out, and so is a number nobody measured.
+    Descriptive: what holds for all is tested by the comparison, where a policy names the metric.
     """
     rows = list(units)
     seen = Counter(unit.user_id for unit in rows if unit.user_id)
     segments: dict[str, list[Unit]] = defaultdict(list)
     for unit in rows:
         segments[EVERYBODY].append(unit)
+        if unit.preference:
+            segments[f"prefers {unit.preference}"].append(unit)
         kind = unit.segment or segment_of(seen[unit.user_id] if unit.user_id else 0)
         if kind in segments or len(segments) < _MOST_SEGMENTS:
             segments[kind].append(unit)

@@ -27,7 +27,7 @@ class Unit:
 
     `values` are keyed by metric: `latency` (mean seconds a command), `tokens`, `cost_usd`,
     `task_failure` (0 or 1), …; a metric without data is absent, not zero. `user_id` is
-    whose it was and `segment` what kind of user, both empty where the host does not say so.
+    whose it was, `segment` what kind of user and `preference` what that user prefers, empty where nobody says so.
     """
 
     unit_id: str
@@ -40,6 +40,7 @@ class Unit:
     values: Mapping[str, float] = field(default_factory=dict)
     user_id: str = ""
     segment: str = ""
+    preference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
