@@ -113,6 +113,22 @@ class ContextPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class UsefulShare:
+    """How much of what tools put into contexts later replies used: an estimate from the values they have in common.
+
+    `share` is of `carried_tokens`, the results' tokens times the calls of a model that read them; None where too few
+    results could be judged (`judged` of `results`). `with_replies` says that the text of replies was looked
+    at too, not the arguments of calls alone.
+    """
+
+    share: Interval | None = None
+    results: int = 0
+    judged: int = 0
+    carried_tokens: int = 0
+    with_replies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContextUse:
     """How contexts grow, how much of what is sent had been sent before, and how much of it the provider had cached.
 
@@ -132,6 +148,7 @@ class ContextUse:
     cache_read_share: float | None = None
     cache_write_share: float | None = None
     window_peak_share: float | None = None
+    useful: UsefulShare = UsefulShare()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_perfopt.analyse.analysis import Analysis, UsageRow
+from otel_perfopt.analyse.analysis import Analysis, UsageRow, UsefulShare
 from otel_perfopt.report import charts
 from otel_perfopt.report.section import Card, Section, Table
 from otel_perfopt.report.wording import UNKNOWN, count, dollars, factor, seconds, share
@@ -68,6 +68,17 @@ def thinking(analysis: Analysis) -> Section | None:
     return Section("Thinking", note, cards=tuple(card for card in cards if card.value != UNKNOWN))
 
 
+def _useful(value: UsefulShare) -> Card:
+    found = value.share
+    if found is None:
+        return Card("results used", UNKNOWN)
+    seen = "in replies and arguments" if value.with_replies else "in arguments of calls alone"
+    bounds = f"{share(found.low)} to {share(found.high)}"
+    return Card(
+        "results used", share(found.estimate), f"of their tokens, {bounds}; estimated: values seen again {seen}"
+    )
+
+
 def context(analysis: Analysis) -> Section | None:
     """How contexts grow, what is sent again and what the provider had cached."""
     value = analysis.context
@@ -80,6 +91,7 @@ def context(analysis: Analysis) -> Section | None:
         Card("read from cache", share(value.cache_read_share), "of input tokens"),
         Card("written to cache", share(value.cache_write_share), "of input tokens"),
         Card("peak of window", share(value.window_peak_share)),
+        _useful(value.useful),
     )
     drawn = charts.context_growth(value.growth)
     return Section(
