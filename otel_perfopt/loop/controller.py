@@ -25,6 +25,7 @@ from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.live_watch import LiveAnswer, LiveWatch
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
+from otel_perfopt.loop.segment_watch import SegmentWatch
 from otel_perfopt.loop.strategy_switch import StrategySwitch
 
 # Reading may take no more than this share of the lease in one turn, so that a backlog never lets it run out.
@@ -79,6 +80,7 @@ class Controller:
         self.strategies = StrategySwitch()
         self.observatory.run_listeners += [self.live.observe, self.strategies.observe]
         self.learned = NOTHING_LEARNED
+        self._segments = SegmentWatch()
         self._learned_file = LearnedFile(home)
         self._proposes = proposes
         self._answered: Sequence[Finding] | None = None
@@ -97,6 +99,7 @@ class Controller:
         observations = self._observations(standings, now_ns, problems)
         transitions += _guarded(lambda: self.policies.advance(observations, now_ns), _NO_STEPS, problems)
         self._adapt(now_ns, problems)
+        _guarded(lambda: self._stand_down(standings, now_ns), None, problems)
         snapshot = self._publish(problems)
         self._after(now_ns, problems)
         problems += [str(problem) for problem in self.policies.problems]
@@ -112,6 +115,11 @@ class Controller:
     def _is_due(self, now_ns: int) -> bool:
         """Tell whether the snapshot cannot wait for the turn's end: at the start, and after a turn that took long."""
         return self._published_ns is None or now_ns - self._published_ns >= self._lease_s * READ_SHARE * 1e9
+
+    def _stand_down(self, standings: Mapping[str, Standing], now_ns: int) -> None:
+        """Have policies leave alone whom they make less satisfied."""
+        for entry in self._segments.entries(self.policies, standings, now_ns):
+            self.policies.journal.write(entry)
 
     def _publish(self, problems: list[str]) -> Snapshot | None:
         now_ns, people = self._clock(), self.observatory.people.table
