@@ -12,10 +12,15 @@ _SCALE = float(1 << 64)
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Shares of all units in each arm; together at most 1. Units in neither arm run as baseline, uncompared."""
+    """Shares of all units in each arm; together at most 1. Units in neither arm run as baseline, uncompared.
+
+    `start` is where treatment begins in the unit interval: policies that are alternatives share one salt
+    and lie beside each other.
+    """
 
     treatment: float = 0.0
     baseline: float = 0.0
+    start: float = 0.0
 
     @property
     def treatment_share(self) -> float:
@@ -26,11 +31,11 @@ class Allocation:
     def arm(self, salt: str, unit: str) -> str | None:
         """Return the arm of `unit`, or None when it is not enrolled.
 
-        Treatment fills the unit interval from the left and baseline from the right, so a ramp only
+        Treatment fills the unit interval from `start` on and baseline from the right, so a ramp only
         ever adds units to an arm and never swaps one.
         """
         position = _position(salt, unit)
-        if position < self.treatment:
+        if self.start <= position < self.start + self.treatment:
             return TREATMENT
         return BASELINE if position >= 1.0 - self.baseline else None
 

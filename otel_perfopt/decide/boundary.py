@@ -173,4 +173,4 @@ def _evidence(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
 def capped(allocation: Allocation, boundaries: Sequence[SafetyBoundary]) -> Allocation:
     """Return an allocation with treatment no larger than the strictest boundary allows; baseline stays."""
     most = min((boundary.spec.max_exposure for boundary in boundaries), default=1.0)
-    return Allocation(min(allocation.treatment, most), allocation.baseline)
+    return Allocation(min(allocation.treatment, most), allocation.baseline, allocation.start)

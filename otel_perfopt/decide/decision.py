@@ -70,7 +70,12 @@ class Snapshot:
 
     def to_json(self) -> str:
         """Return the document as agents read it."""
-        return json.dumps({"version": SNAPSHOT_VERSION, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        raw = {"version": SNAPSHOT_VERSION, **asdict(self)}
+        for decision in raw["decisions"]:
+            # What only adaptive policies have is left out of the others, which older agents can read as ever.
+            if not decision["allocation"]["start"]:
+                del decision["allocation"]["start"]
+        return json.dumps(raw, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Snapshot:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from otel_perfopt.analyse.finding import Interval
+from otel_perfopt.decide.adaptation import Adaptations
 from otel_perfopt.decide.digest import digest_of
 from otel_perfopt.decide.ledger import Ledger, LedgerMovedError
 from otel_perfopt.decide.ledger_entry import LedgerEntry
@@ -24,7 +25,7 @@ class Journal:
     `states` holds every policy the ledger knows; `killed` whether everything was switched off;
     `boundary_digest` which boundaries were in force last; `proposed` the names and digests of
     proposals that were written, `predicted` what the last one for a finding (by its first name)
-    predicted, None where it could not say.
+    predicted, None where it could not say; `adaptations` what was adapted while policies ran.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,6 +35,7 @@ class Journal:
         self.boundary_digest = digest_of([])
         self.proposed: dict[str, set[str]] = {}
         self.predicted: dict[str, Interval | None] = {}
+        self.adaptations = Adaptations()
         self._applied = 0
 
     def state(self, policy: str) -> PolicyState:
@@ -80,6 +82,7 @@ class Journal:
                 self._apply_to_all(entry)
             else:
                 self.states[entry.policy] = after_entry(self.state(entry.policy), entry)
+            self.adaptations.apply(entry)
             if entry.event == PROPOSAL_EVENT:
                 self.proposed.setdefault(entry.policy, set()).add(entry.digest)
                 base = str(entry.details.get("proposal_of", entry.policy))

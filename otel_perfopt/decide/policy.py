@@ -25,6 +25,7 @@ from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.people import Preferences, Users
 from otel_perfopt.decide.quantity import Duration, Percent
 from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, Goal, Guardrail, Rollback, Rollout
+from otel_perfopt.decide.strategy import Strategy, strategy_mapping
 
 EffectsWord = Literal["read", "write", "unknown"]
 Gate = Literal["shadow", "canary", "active"]
@@ -155,6 +156,9 @@ class PolicySpec(DeclaredModel):
     alpha: float = Field(default=0.05, gt=0, le=0.2)
     rollback: Rollback = Rollback()
     expires_s: Duration | None = Field(default=None, alias="expires")
+    strategy: Annotated[
+        Strategy | None, BeforeValidator(strategy_mapping, json_schema_input_type=Name | Strategy | None)
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -197,6 +201,12 @@ class PolicySpec(DeclaredModel):
         people = (self.match.preference, self.match.user, self.exclude.preference, self.exclude.user)
         if any(people) and self.kind.process_wide:
             raise ValueError(f"{self.optimize.type} changes the whole process; match and exclude name nobody there")
+        return self
+
+    @model_validator(mode="after")
+    def _has_alternatives(self) -> Self:
+        if self.strategy is not None and self.rollout.unit == "process":
+            raise ValueError("alternatives are switched by conversation or user; a process keeps what it began with")
         return self
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from otel_perfopt.decide.lifecycle import (
 )
 from otel_perfopt.decide.observation import Extension, Observation
 from otel_perfopt.decide.policy import OptimizationPolicy
-from otel_perfopt.decide.policy_status import PolicyStatus, pending_approval, status_of
+from otel_perfopt.decide.policy_status import PolicyStatus, alternative_of, pending_approval, status_of
 from otel_perfopt.decide.progress import Progress
 from otel_perfopt.decide.proposal import Proposal, materially_larger, predicted_saving, proposal_name, propose
 from otel_perfopt.decide.refinement import REFINEMENT
+from otel_perfopt.decide.seating import Alternative, Seating, seating
 from otel_perfopt.decide.state import (
     APPROVE_EVENT,
     EVERY_POLICY,
@@ -129,6 +131,40 @@ class PolicySet:
         Raises:
             TransitionError: nobody ever declared it.
         """
+        status = self._alone(name, now_ns)
+        group = status.policy.spec.strategy
+        if group is None:
+            return status
+        return replace(status, seat=self.seating(group.group, now_ns).seats.get(name))
+
+    def groups(self) -> tuple[str, ...]:
+        """Return the groups of alternatives that policies name."""
+        named = (loaded.policy.spec.strategy for loaded in self._catalog.known.values())
+        return tuple(sorted({one.group for one in named if one is not None}))
+
+    def alternatives(self, group: str, now_ns: int) -> tuple[Alternative, ...]:
+        """Return the exposed policies of a group, by name."""
+        members = (
+            loaded.name
+            for loaded in self._catalog.known.values()
+            if loaded.policy.spec.strategy is not None and loaded.policy.spec.strategy.group == group
+        )
+        found = (alternative_of(self._alone(name, now_ns)) for name in sorted(members))
+        return tuple(one for one in found if one is not None)
+
+    def seating(self, group: str, now_ns: int) -> Seating:
+        """Return how the exposed policies of a group share the units."""
+        return seating(self.alternatives(group, now_ns), self.journal.adaptations.strategy(group))
+
+    def note(self, entry: LedgerEntry) -> None:
+        """Write down what was adapted; it changes no policy's state.
+
+        Raises:
+            LedgerError: it could not be written, so it does not hold.
+        """
+        self.journal.write(entry)
+
+    def _alone(self, name: str, now_ns: int) -> PolicyStatus:
         return status_of(
             self._catalog.loaded(name), self.journal, self._catalog, now_ns, withheld=name in self._progress.withheld
         )

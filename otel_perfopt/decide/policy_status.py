@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.approval import Approval, give_approval
 from otel_perfopt.decide.boundary import violations
 from otel_perfopt.decide.catalog import Catalog
@@ -12,7 +13,8 @@ from otel_perfopt.decide.journal import Journal
 from otel_perfopt.decide.lifecycle import SYSTEM, gates_ahead, pending_gate, possible_requests
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_file import LoadedPolicy
-from otel_perfopt.decide.state import PolicyState
+from otel_perfopt.decide.seating import Alternative
+from otel_perfopt.decide.state import PolicyState, State
 from otel_perfopt.errors import TransitionError
 
 
@@ -22,7 +24,8 @@ class PolicyStatus:
 
     `loaded` is the version in force; `state` where it stands; `pending_gate` what waits for an
     approval; `violations` what boundaries forbid in it; `can` what a person may ask for now;
-    `withheld` says that it runs as baseline because going back could not be written down.
+    `withheld` says that it runs as baseline because going back could not be written down; `seat` is its share
+    beside its alternatives, None where it has none.
     """
 
     loaded: LoadedPolicy
@@ -32,6 +35,7 @@ class PolicyStatus:
     authors: tuple[str, ...]
     can: tuple[str, ...]
     withheld: bool = False
+    seat: Allocation | None = None
 
     @property
     def name(self) -> str:
@@ -47,6 +51,36 @@ class PolicyStatus:
     def digest(self) -> str:
         """Digest of the policy in force."""
         return self.loaded.digest
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether it is in shadow, canary or active, as declared now, and neither forbidden nor withheld."""
+        is_declared = self.state.digest == self.digest
+        return bool(self.state.stage) and is_declared and not self.violations and not self.withheld
+
+
+def declared_allocation(status: PolicyStatus) -> Allocation:
+    """Return the shares of each arm that a policy declares for the stage it is in; nobody outside canary and active."""
+    rollout, state = status.policy.spec.rollout, status.state
+    if state.state is State.CANARY:
+        steps = rollout.canary_steps
+        return steps[min(state.step, len(steps)) - 1].allocation
+    return rollout.active_allocation if state.state is State.ACTIVE else Allocation()
+
+
+def alternative_of(status: PolicyStatus) -> Alternative | None:
+    """Return an exposed policy as one of the alternatives of its group; None where it is none."""
+    spec = status.policy.spec
+    if spec.strategy is None or not status.is_in_force or not status.state.is_exposed:
+        return None
+    return Alternative(
+        name=status.name,
+        allocation=declared_allocation(status),
+        is_active=status.state.state is State.ACTIVE,
+        settings=spec.strategy,
+        metric=spec.goal.metric,
+        unit=spec.rollout.unit,
+    )
 
 
 def status_of(

@@ -14,8 +14,8 @@ from otel_perfopt.decide.durable_file import write_atomically
 from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus, declared_allocation
+from otel_perfopt.decide.seating import group_salt
 from otel_perfopt.decide.segment_stand_down import is_personal, without_stood_down
-from otel_perfopt.decide.strategy import group_salt
 from otel_perfopt.errors import PublishError
 
 SNAPSHOT_FILE = "snapshot.json"
@@ -73,11 +73,7 @@ def decisions_in_force(statuses: Iterable[PolicyStatus], boundaries: Sequence[Sa
     A policy whose file says something else than its state is about, that a boundary forbids, or that
     is withheld, is left out.
     """
-    return tuple(
-        _decision(status, boundaries)
-        for status in statuses
-        if status.is_in_force
-    )
+    return tuple(_decision(status, boundaries) for status in statuses if status.is_in_force)
 
 
 def stage_allocation(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Allocation:

@@ -1,0 +1,167 @@
+"""Which of several approved strategies is used: each unit's strategy and value in, switch, keep or explore out.
+
+The design, chosen for being simple and honest. Units are randomised between the alternatives at any time.
+While it *explores* they have equal shares, and a challenger takes the lead only when a test that is valid at
+every look shows it better than the leader by more than the cost of switching. Then it *exploits*: the leader has
+all but a hold-out of each other. A shorter look at the hold-outs, or a change in the leader's own
+performance, only leads back to exploring: it may be wrong at the price of some units, never of a switch. Each
+exploration is a new test, so what is spent on errors is bounded an exploration, not for ever: at most alpha of
+the explorations between equals end in a switch, and there is at most one exploration a dwell time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from otel_perfopt.verify.change_alarm import ChangeAlarm
+from otel_perfopt.verify.comparison_plan import ComparisonPlan, Goal
+from otel_perfopt.verify.criterion import Criterion, goal_criterion
+from otel_perfopt.verify.evidence import Stratum
+from otel_perfopt.verify.metric_kind import Test, metric_kind
+
+EXPLORE = "explore"
+SWITCH = "switch"
+KEEP = "keep"
+# A look at hold-outs only decides whether to compare properly, so it may be wrong more often than a switch.
+TRIGGER_ALPHA = 0.1
+MOST_WINDOWS = 6
+_USABLE = (1e-100, 1e100)
+
+
+@dataclass(frozen=True, slots=True)
+class RaceSettings:
+    """What is compared, how surely, and what a switch must bring (a share); `dwell_s` is between explorations."""
+
+    metric: str
+    alpha: float = 0.05
+    switch_cost: float = 0.0
+    dwell_s: float = 600.0
+    max_units: int = 2000
+    min_units_each: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RaceAnswer:
+    """What is to happen: `switch` to `to`, `keep` the leader, `explore`; why in a sentence, and the numbers."""
+
+    kind: str
+    to: str
+    reason: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StrategyRace:
+    """One stretch of time with fixed shares; after each answer a new one begins.
+
+    `shares` are of all units; `front` is the leader. Exploring, the challenger stands as treatment and the leader
+    as baseline. Otherwise the leader is the treatment: what is looked for is its harm, which needs no equal arms.
+    """
+
+    def __init__(
+        self, settings: RaceSettings, front: str, shares: Mapping[str, float], began_ns: int, *, exploring: bool
+    ) -> None:
+        self.settings = settings
+        self.front = front
+        self.exploring = exploring
+        self.began_ns = began_ns
+        self.units: dict[str, int] = dict.fromkeys(shares, 0)
+        self._challengers = tuple(name for name in shares if name != front)
+        self._strata = {name: self._stratum(shares, name) for name in self._challengers}
+        self._windows: list[tuple[int, dict[str, Criterion]]] = [(began_ns, self._fresh())]
+        self._alarm = ChangeAlarm()
+        self._alarms = metric_kind(settings.metric).test in {Test.LOG_MEAN, Test.MEAN}
+
+    def observe(self, member: str, value: float, at_ns: int) -> None:
+        """Take one unit into account, once: its strategy and its value of the metric."""
+        if member not in self.units or not (value == 0.0 or _USABLE[0] <= value <= _USABLE[1]):
+            return
+        self.units[member] += 1
+        if not self.exploring:
+            self._slide(at_ns)
+            if member == self.front and self._alarms:
+                self._alarm.observe(value)
+        for _, criteria in self._windows:
+            for challenger, criterion in criteria.items():
+                if member in (challenger, self.front) and (value > 0.0 or not criterion.positive_only):
+                    treatment = (member == challenger) is self.exploring
+                    criterion.test.add(self._strata[challenger], value, treatment=treatment)
+
+    def answer(self, now_ns: int) -> RaceAnswer | None:
+        """Return what is to happen now; None: go on."""
+        return self._explored() if self.exploring else self._triggered(now_ns)
+
+    def _explored(self) -> RaceAnswer | None:
+        criteria = self._windows[0][1]
+        alpha = self.settings.alpha / max(1, len(criteria))
+        better = [name for name, one in criteria.items() if one.satisfied(alpha)]
+        if better:
+            chosen = min(better, key=lambda name: self._loss(criteria[name]))
+            return self._told(SWITCH, chosen, criteria[chosen], "is shown better than", alpha)
+        worse = [name for name, one in criteria.items() if one.harmed(alpha)]
+        if len(worse) == len(criteria):
+            name = worse[0]
+            return self._told(KEEP, self.front, criteria[name], "is shown better than the others, as", alpha, of=name)
+        if sum(self.units.values()) < self.settings.max_units:
+            return None
+        counts = ", ".join(f"{name} {count}" for name, count in self.units.items())
+        reason = f"no difference beyond the cost of switching is shown ({counts} units): {self.front} stays"
+        return RaceAnswer(KEEP, self.front, reason, {"units": dict(self.units)})
+
+    def _triggered(self, now_ns: int) -> RaceAnswer | None:
+        if now_ns - self.began_ns < self.settings.dwell_s * 1e9:
+            return None
+        alpha = TRIGGER_ALPHA / (len(self._challengers) * (MOST_WINDOWS + 1))
+        for _, criteria in self._windows:
+            for name, criterion in criteria.items():
+                if criterion.harmed(alpha):
+                    return self._told(EXPLORE, self.front, criterion, "falls behind", alpha, of=name)
+        if self._alarm.raised:
+            reason = f"{self.settings.metric} of {self.front} has changed: time to compare again"
+            return RaceAnswer(EXPLORE, self.front, reason, {"units": dict(self.units)})
+        return None
+
+    def _told(
+        self, kind: str, to: str, criterion: Criterion, how: str, alpha: float, *, of: str | None = None
+    ) -> RaceAnswer:
+        effect = criterion.test.interval(alpha, benefit=False)
+        other = of if of is not None else self.front
+        numbers: dict[str, Any] = {"units": dict(self.units), "against": other}
+        change = ""
+        if effect is not None:
+            numbers |= {"effect": round(effect.estimate, 6), "low": round(effect.low, 6), "high": round(effect.high, 6)}
+            change = f" {effect.estimate * 100:+.1f} % (from {effect.low * 100:+.1f} to {effect.high * 100:+.1f})"
+        treatment, baseline = criterion.test.counts
+        return RaceAnswer(
+            kind,
+            to,
+            f"{to} {how} {other}: {self.settings.metric}{change} in {treatment} against {baseline} units",
+            numbers,
+        )
+
+    def _loss(self, criterion: Criterion) -> float:
+        effect = criterion.test.interval(self.settings.alpha, benefit=False)
+        estimate = effect.estimate if effect is not None else 0.0
+        return -estimate if criterion.higher_is_better else estimate
+
+    def _fresh(self) -> dict[str, Criterion]:
+        settings = self.settings
+        improve = settings.switch_cost if self.exploring else 0.0
+        plan = ComparisonPlan(
+            goal=Goal(settings.metric, improve=improve), alpha=settings.alpha, min_units_each=settings.min_units_each
+        )
+        return {name: goal_criterion(plan.goal, plan) for name in self._challengers}
+
+    def _slide(self, at_ns: int) -> None:
+        """Begin another window each dwell time; the first, of the whole stretch, and the latest are kept."""
+        newest = self._windows[-1][0]
+        if at_ns - newest >= self.settings.dwell_s * 1e9:
+            self._windows.append((at_ns, self._fresh()))
+            if len(self._windows) > MOST_WINDOWS + 1:
+                del self._windows[1]
+
+    def _stratum(self, shares: Mapping[str, float], challenger: str) -> Stratum:
+        mine = shares[challenger if self.exploring else self.front]
+        both = shares[challenger] + shares[self.front]
+        return Stratum(EXPLORE if self.exploring else "exploit", mine / both if both else 0.5)
