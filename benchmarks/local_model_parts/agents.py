@@ -37,7 +37,7 @@ VARIANTS = (
     Variant("rewriting the middle", "rewriting"),
     Variant("response_cache", optimization="response_cache"),
     Variant("shuffled tools", "shuffled"),
-    Variant("shuffled, prompt_cache", "shuffled", "prompt_cache", "shuffled tools"),
+    Variant("shuffled with prompt_cache", "shuffled", "prompt_cache", "shuffled tools"),
 )
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "selective_context": {"max_sections": 1, "min_chars": 500, "under": ["documentation", "airline agent policy"]},

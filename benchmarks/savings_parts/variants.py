@@ -86,7 +86,7 @@ def run_block(
         (home / "snapshot.json").write_text(snapshot.to_json())
         place = folder / f"backends-{block}-{variant.name}"
         backend = stack.enter_context(running_backends(place, back_office=False, error_rate=error_rate))
-        processes.append(_agent(home, backend, first, conversations))
+        processes.append(running_agent(home, backend, first, conversations))
     for process in processes:
         if process.wait() not in (0, 1):
             raise RuntimeError(f"an agent ended with {process.returncode}: see {folder}")
@@ -94,10 +94,13 @@ def run_block(
     return homes
 
 
-def _agent(home: Path, backend: Mapping[str, str], first: int, conversations: int) -> subprocess.Popen[bytes]:
+def running_agent(
+    home: Path, backend: Mapping[str, str], first: int, conversations: int, at_once: int = 3
+) -> subprocess.Popen[bytes]:
+    """Start the example agent in a process of its own, under the snapshot in its home."""
     effects = tuple(f"{tool}={effect}" for tool, effect in EFFECTS.items())
     environment = run_environment({**os.environ, **backend}, home, tools=TOOLS, commands=COMMANDS, effects=effects)
-    arguments = ["--conversations", conversations, "--first", first, "--concurrency", 3, "--pause", 0.3]
+    arguments = ["--conversations", conversations, "--first", first, "--concurrency", at_once, "--pause", 0.3]
     arguments += ["--out", home / "outcomes.jsonl"]
     with (home / "agent.log").open("wb") as log:
         return subprocess.Popen(
