@@ -32,6 +32,9 @@ class AgentSettings:
     Where there is a `snapshot_url` the snapshot is asked for there every `snapshot_poll_s` seconds, with
     the token given or, so that it can be exchanged, in a file; kill files in `home` count all the same.
 
+    `optimizations` and `hosts` are all that any snapshot may use here, of types and of addresses: None leaves it to
+    the snapshot, nothing named permits nothing.
+
     `preference` (`speed`, `quality`, `balanced`, `cost`) is of commands that state none themselves.
     """
 
@@ -59,6 +62,8 @@ class AgentSettings:
     snapshot_token_file: Path | None = None
     snapshot_poll_s: float = 1.4
     preference: str = ""
+    optimizations: tuple[str, ...] | None = None
+    hosts: tuple[str, ...] | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> AgentSettings:
@@ -89,6 +94,8 @@ class AgentSettings:
             snapshot_token_file=_path(source, "PERFOPT_SNAPSHOT_TOKEN_FILE"),
             snapshot_poll_s=_number(source, "PERFOPT_SNAPSHOT_POLL_S", 1.4),
             preference=source.get("PERFOPT_PREFERENCE", "").strip(),
+            optimizations=_items_if_set(source, "PERFOPT_OPTIMIZATIONS"),
+            hosts=_items_if_set(source, "PERFOPT_HOSTS"),
         )
 
 
@@ -146,6 +153,10 @@ def _unless_off(source: Mapping[str, str], name: str) -> bool:
 def _windows(items: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     parts = (item.partition("=") for item in items)
     return tuple((pattern.strip(), int(size)) for pattern, _, size in parts if size.strip().isdigit())
+
+
+def _items_if_set(source: Mapping[str, str], name: str) -> tuple[str, ...] | None:
+    return _items(source, name) if name in source else None
 
 
 def _items(source: Mapping[str, str], name: str) -> tuple[str, ...]:

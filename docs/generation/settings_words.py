@@ -29,6 +29,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     "PERFOPT_SNAPSHOT_TOKEN": "The bearer token for it.",
     "PERFOPT_SNAPSHOT_TOKEN_FILE": "A file with the token; it is read again, so that tokens can be exchanged.",
     "PERFOPT_SNAPSHOT_POLL_S": "Seconds between two questions for the snapshot.",
+    "PERFOPT_PREFERENCE": "`speed`, `quality`, `balanced` or `cost`, for commands that state none themselves.",
+    "PERFOPT_OPTIMIZATIONS": "The only types of optimization that any snapshot may use in this process; an empty value permits none.",
+    "PERFOPT_HOSTS": "The only hosts (`host` or `host:port`) that any snapshot may name in this process; an empty value permits none.",
 }
 ELSEWHERE: Final[Mapping[str, str]] = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "Where agents send spans and metrics; and where `perfopt loop` sends its own metrics and the ledger's heads, once it is set.",

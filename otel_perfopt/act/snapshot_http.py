@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
+from otel_perfopt.act.local_permit import EVERYTHING_PERMITTED, LocalPermit
 from otel_perfopt.act.selection import parse_effects
 from otel_perfopt.act.snapshot_fetch import RefusedError, Reply, SnapshotFetcher
 from otel_perfopt.act.snapshot_source import (
@@ -34,6 +35,7 @@ _MOST_TOKEN_BYTES = 4096
 def source_of(settings: AgentSettings) -> FileSource:
     """Return the source the settings name, started: over HTTP where there is an address, else the file."""
     declared = parse_effects(settings.effects)
+    permit = LocalPermit(_names(settings.optimizations), _names(settings.hosts))
     source = (
         HttpSource(
             settings.snapshot_url,
@@ -42,12 +44,17 @@ def source_of(settings: AgentSettings) -> FileSource:
             token=token_reader(settings.snapshot_token, settings.snapshot_token_file),
             killed=settings.killed,
             fetch_s=settings.snapshot_poll_s,
+            permit=permit,
         )
         if settings.snapshot_url
-        else FileSource(settings.home, declared, killed=settings.killed)
+        else FileSource(settings.home, declared, killed=settings.killed, permit=permit)
     )
     source.start()
     return source
+
+
+def _names(named: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if named is None else frozenset(named)
 
 
 def token_reader(token: str, file: Path | None) -> Callable[[], str]:
@@ -85,6 +92,7 @@ class HttpSource(FileSource):
         poll_s: float = POLL_S,
         fetch_s: float = FETCH_S,
         jitter: Callable[[float, float], float] = _UNSEEDED.uniform,
+        permit: LocalPermit = EVERYTHING_PERMITTED,
     ) -> None:
         self._fetcher = SnapshotFetcher(url, token)
         self._fetch_s = fetch_s
@@ -95,7 +103,7 @@ class HttpSource(FileSource):
         self._failures = 0
         self._fetch_thread: threading.Thread | None = None
         self._asked = threading.Event()
-        super().__init__(home, declared, killed=killed, clock=clock, poll_s=poll_s)
+        super().__init__(home, declared, killed=killed, clock=clock, poll_s=poll_s, permit=permit)
 
     def start(self) -> None:
         """Start watching and wait at most 0.2 s for the first reply, so that the first call is governed."""
@@ -129,7 +137,7 @@ class HttpSource(FileSource):
                 lease_ns = self._lease_ns - int(reply.age_s * 1e9)
                 self._fetched = replace(self._fetched, expires_ns=started_ns + lease_ns)
             return
-        snapshot = Snapshot.from_json(reply.document)
+        snapshot = self._permitted(Snapshot.from_json(reply.document))
         read = in_force_of(snapshot, self._declared)
         lease_ns = int(snapshot.lease_s * 1e9)
         if reply.age_s is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
+from otel_perfopt.act.local_permit import EVERYTHING_PERMITTED, LocalPermit
 from otel_perfopt.act.selection import NO_PLAN, Plan
 from otel_perfopt.decide.decision import Snapshot
 
@@ -124,8 +125,10 @@ class FileSource:
         killed: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         poll_s: float = POLL_S,
+        permit: LocalPermit = EVERYTHING_PERMITTED,
     ) -> None:
         self._home = home
+        self._permit = permit
         self._declared = dict(declared or {})
         self._killed_at_start = killed
         self._clock = clock
@@ -248,7 +251,7 @@ class FileSource:
             with path.open("rb") as file:
                 # A document beyond the limit is cut, and then is no JSON.
                 content = file.read(MAX_SNAPSHOT_BYTES)
-            snapshot = Snapshot.from_json(content.decode("utf-8"))
+            snapshot = self._permitted(Snapshot.from_json(content.decode("utf-8")))
             read = in_force_of(snapshot, self._declared, self._clock.wall_ns())
         except Exception:
             # Whatever is wrong with it (also nesting beyond the recursion limit): the last good one stands.
@@ -257,6 +260,12 @@ class FileSource:
         if read.plan.problems:
             self.faults["decision"] += sum(read.plan.problems.values())
         self._from_file = read
+
+    def _permitted(self, snapshot: Snapshot) -> Snapshot:
+        permitted, refused = self._permit.permitted(snapshot)
+        if refused:
+            self.faults["not permitted here"] += refused
+        return permitted
 
     def _kill_file(self) -> bool:
         try:

@@ -24,6 +24,7 @@ def look_at_export(environment: Mapping[str, str]) -> Iterator[Line]:
         yield warning("switches", "PERFOPT_DISABLED switches otel-perfopt off", "unset PERFOPT_DISABLED")
     if settings.killed:
         yield warning("switches", "PERFOPT_KILL switches all treatment off", "unset PERFOPT_KILL")
+    yield from _permits(settings)
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         yield warning("export", "OTEL_SDK_DISABLED=true: no span is made at all", "unset OTEL_SDK_DISABLED")
     if settings.capture_content:
@@ -35,6 +36,17 @@ def look_at_export(environment: Mapping[str, str]) -> Iterator[Line]:
     yield from _sampling(environment)
     if settings.write_telemetry:
         yield fine("export", f"telemetry is written to {settings.home / FOLDER}")
+
+
+def _permits(settings: AgentSettings) -> Iterator[Line]:
+    for names, variable, what in (
+        (settings.optimizations, "PERFOPT_OPTIMIZATIONS", "types of optimization"),
+        (settings.hosts, "PERFOPT_HOSTS", "hosts"),
+    ):
+        if names is not None:
+            yield note(
+                "switches", f"of {what} only these are permitted: {', '.join(names) or 'none'}", f"unset {variable}"
+            )
 
 
 def _provider(environment: Mapping[str, str]) -> Iterator[Line]:

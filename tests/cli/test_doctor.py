@@ -125,6 +125,13 @@ def test_a_snapshot_in_force_its_lease_and_its_end(home):
     assert "cannot be used" in warned
 
 
+def test_what_this_process_permits_is_said(home):
+    """Lists that keep decisions out are named, also an empty one."""
+    printed = doctor(cwd=home.parent, status=0, PERFOPT_OPTIMIZATIONS="tool_cache,preload", PERFOPT_HOSTS="")
+    assert "of types of optimization only these are permitted: tool_cache, preload" in " ".join(printed.split())
+    assert "of hosts only these are permitted: none" in " ".join(printed.split())
+
+
 def test_switches_are_named_with_what_undoes_them(home):
     """The kill files, the environment's kill and the environment's off switch each have a line."""
     (home / "kill").touch()
