@@ -65,6 +65,20 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Worth:
+    """What acting on a finding is expected to save, so that findings of every kind compare.
+
+    `share` is that part of all runs' time, tokens or cost; `per_day` the same in `unit` (s, {token},
+    USD) a day (None: the whole is not known). Where no replay shows it, the estimate is what is at
+    stake times a stated chance, and the interval begins at nothing.
+    """
+
+    share: Interval
+    per_day: Interval | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something true of the runs that a person or a policy may act on.
 
@@ -73,7 +87,7 @@ class Finding:
     with its numbers; `window_ns` the time it speaks of; `occurrences` how often it was seen in
     `runs` runs. `saving` is the share of all runs' `effect.metric` that acting on it is predicted to
     save (None: nothing claimed); findings in `overlaps` (`kind: target`) claim partly the same
-    saving, so the two must not be added.
+    saving, so the two must not be added. `worth` is what findings are ranked by.
     """
 
     kind: str
@@ -88,6 +102,7 @@ class Finding:
     suggestion: Suggestion | None = None
     saving: Interval | None = None
     overlaps: tuple[str, ...] = ()
+    worth: Worth | None = None
 
     @property
     def label(self) -> str:

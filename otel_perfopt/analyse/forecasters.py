@@ -112,8 +112,7 @@ QUICK: Final[Mapping[str, Forecaster]] = {
     "fading_residual": fading_residual,
     "recent_level": recent_level,
 }
-# Those that fit a model are tried from fewer origins. Holt-Winters is not among them: it takes a hundred times
-# as long and was better than the baseline on none of the recorded loads (benchmarks/series_forecast.py).
+# Fitting takes longer than all the others together, so what fits something is tried from fewer origins.
 SLOW: Final[Mapping[str, Forecaster]] = {"season_and_smoothing": season_and_smoothing}
 FORECASTERS: Final[Mapping[str, Forecaster]] = {**QUICK, **SLOW}
 

@@ -1,4 +1,4 @@
-"""Which findings come first: findings in any order in, ranked by predicted saving and marked where they overlap out."""
+"""Which findings come first: findings in any order in, ranked by what they are worth and marked where they overlap out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from dataclasses import replace
 from otel_perfopt.analyse.finding import Finding, Suggestion
 from otel_perfopt.execution.model import Target
 
-# What a finding promises: a predicted saving, a pattern with a size, a bound that needs luck.
-_PREDICTED, _OBSERVED, _BOUND = 0, 1, 2
-_TIERS = {"opportunity": _PREDICTED, "upper_bound": _BOUND}
 _SHARES_OF_ALL = frozenset({"latency", "input_tokens", "output_tokens", "cost_usd"})
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings, opportunities by predicted saving on top, then patterns by size, then bounds.
+    """Return the findings by what acting on them is expected to save, then those that promise nothing by size.
 
     Findings that would be acted on in the same way for overlapping targets name one another in
     `overlaps`: what they would save is partly the same and must not be added.
@@ -25,26 +22,27 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def distinct_suggestions(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return those ranked findings whose suggestion (optimization and match) no earlier one made: one proposal each."""
-    seen: set[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]] = set()
-    kept = []
+    """Return one ranked finding for each suggestion (optimization and match): one proposal each.
+
+    Of several the one that replayed it stands for them, since its parameters are those it was replayed with.
+    """
+    kept: dict[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], Finding] = {}
     for finding in findings:
         if finding.suggestion is None:
             continue
         key = finding.suggestion.optimization, tuple(sorted(finding.suggestion.match.items()))
-        if key not in seen:
-            seen.add(key)
-            kept.append(finding)
-    return tuple(kept)
+        if key not in kept or (finding.kind == "opportunity" != kept[key].kind):
+            kept[key] = finding
+    return tuple(kept.values())
 
 
-def _order(finding: Finding) -> tuple[int, int, float, str]:
-    if finding.saving is not None and finding.kind in _TIERS:
-        return _TIERS[finding.kind], 0, -finding.saving.estimate, finding.label
+def _order(finding: Finding) -> tuple[int, float, str]:
+    if finding.worth is not None:
+        return 0, -finding.worth.share.estimate, finding.label
     relative = finding.effect.relative
     # Shares of time and tokens compare with one another; rates of calls or cases come after them.
-    comparable = 0 if finding.effect.metric in _SHARES_OF_ALL else 1
-    return _OBSERVED, comparable, -(abs(relative.estimate) if relative is not None else 0.0), finding.label
+    comparable = 1 if finding.effect.metric in _SHARES_OF_ALL else 2
+    return comparable, -(abs(relative.estimate) if relative is not None else 0.0), finding.label
 
 
 def _overlaps(finding: Finding, others: Sequence[Finding]) -> tuple[str, ...]:

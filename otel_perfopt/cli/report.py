@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +43,17 @@ _OUTPUT = Path("-")
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="TRACES", help="With --store: about so many traces, by command."
 )
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1, max=50),
+    default=3.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="With --store: read as many traces as give the mean run time within this (95 %).",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="With --store: processes that share the work; all cores by default."
+)
 @click.option("--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Your own price table.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def report(
@@ -54,6 +66,8 @@ def report(
     since: datetime | None,
     until: datetime | None,
     sample: int | None,
+    interval: float,
+    workers: int | None,
     prices: Path | None,
     quiet: bool,
 ) -> None:
@@ -68,7 +82,9 @@ def report(
         from otel_perfopt.cli.analyze_store import StoreQuestion, analyse_store
         from otel_perfopt.cli.store import window_of
 
-        analysis = analyse_store(StoreQuestion(store, window_of(since, until), sample), paths, table, quiet=quiet)
+        processes = workers or os.cpu_count() or 1
+        question = StoreQuestion(store, window_of(since, until), sample, interval / 100, processes)
+        analysis = analyse_store(question, paths, table, quiet=quiet)
     elif since or until or sample:
         raise click.UsageError("--from, --to and --sample ask a store: name it with --store")
     else:

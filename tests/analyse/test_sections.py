@@ -10,6 +10,7 @@ from planted import MONDAY_NS, SECOND, PlantedSource, RunWriter
 from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.ranking import distinct_suggestions, ranked
+from otel_perfopt.analyse.worth import Wholes, with_worth
 from otel_perfopt.execution.model import Outcome, StepKind, Target, ToolEffects
 from otel_perfopt.measure.price import PriceTable
 
@@ -166,17 +167,20 @@ def finding(kind, *, saving=None, relative=None, metric="latency", suggestion=No
 
 
 def test_findings_are_ranked_by_what_they_promise():
-    """Predicted savings first, then shares of time, then rates, bounds last."""
+    """By expected value: predicted savings whole, what is only at stake in part; rates that save nothing come last."""
     order = ranked(
-        [
-            finding("upper_bound", saving=0.9),
-            finding("sequence", relative=0.99, metric="follow_rate"),
-            finding("hotspot", relative=0.6),
-            finding("opportunity", saving=0.1),
-            finding("opportunity", saving=0.3, target=Target(tool="x")),
-        ]
+        with_worth(
+            [
+                finding("upper_bound", saving=0.8),
+                finding("sequence", relative=0.99, metric="follow_rate"),
+                finding("hotspot", relative=0.6),
+                finding("opportunity", saving=0.1),
+                finding("opportunity", saving=0.3, target=Target(tool="x")),
+            ],
+            Wholes({}, {}, {}),
+        )
     )
-    assert [item.kind for item in order] == ["opportunity", "opportunity", "hotspot", "sequence", "upper_bound"]
+    assert [item.kind for item in order] == ["opportunity", "opportunity", "hotspot", "upper_bound", "sequence"]
     assert order[0].saving.estimate == 0.3
 
 

@@ -92,7 +92,10 @@ def test_the_report_can_be_piped_titled_and_quiet(home):
 def test_the_report_of_a_store_is_that_of_its_files(home):
     """A report on a store is written from what was imported into it."""
     pytest.importorskip("chdb")
-    told = perfopt("report", "--store", "store", home / ".perfopt" / "telemetry", "--out", "store.html", cwd=home)
+    shared = ("--workers", "1", "--interval", "5")
+    told = perfopt(
+        "report", "--store", "store", home / ".perfopt" / "telemetry", *shared, "--out", "store.html", cwd=home
+    )
     assert "written: store.html" in told
     assert ">/task<" in (home / "store.html").read_text()
 
