@@ -46,15 +46,15 @@ class _Group:
     unit: str
     metric: str
     commands: Mapping[str, tuple[str, ...]]
-    seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    seen: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
 
 class StrategySwitch:
     """Chooses, among the alternatives that are active, which one is in front; the shares follow from the ledger.
 
     A unit counts for the strategy that its id gives it, whatever was done in it: so nobody is compared only
-    because the strategy found something to do. It counts once in a stretch, with its first run, and not at all
-    where it was under way before. Each member's own comparison with baseline, and its harm tests, go on beside this.
+    because the strategy found something to do. It counts once, with the mean over its runs, and in no other stretch
+    than the one it began in. Each member's own comparison with baseline, and its harm tests, go on beside this.
     """
 
     def __init__(self) -> None:
@@ -168,20 +168,20 @@ def _count(group: _Group, execution: Execution) -> None:
     unit = execution.user_id if group.unit == USER else execution.conversation_id
     if not unit:
         return
-    is_new = unit not in group.seen
-    group.seen[unit] = None
-    group.seen.move_to_end(unit)
-    while len(group.seen) > MAX_SEEN:
-        group.seen.popitem(last=False)
     race = group.race
-    if race is None or not is_new or execution.command.start_ns < race.began_ns:
+    began_ns = race.began_ns if race is not None else -1
+    if unit not in group.seen:
+        group.seen[unit] = began_ns if execution.command.start_ns >= began_ns else -1
+        while len(group.seen) > MAX_SEEN:
+            group.seen.popitem(last=False)
+    if race is None or group.seen[unit] != began_ns:
         return
     member = next((one for one, seat in group.seats.items() if seat.arm(group.salt, unit) == TREATMENT), None)
     if member is None or any(other != member for other in _treated_by(group, execution)):
         return
     value = _value(group.metric, execution)
     if value is not None:
-        race.observe(member, value, execution.command.start_ns)
+        race.observe(unit, member, value, execution.command.start_ns)
 
 
 def _treated_by(group: _Group, execution: Execution) -> Iterator[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_perfopt.verify.change_alarm import ChangeAlarm
+from otel_perfopt.verify.choice_units import ChoiceUnits
 from otel_perfopt.verify.comparison_plan import ComparisonPlan, Goal
 from otel_perfopt.verify.criterion import Criterion, goal_criterion
 from otel_perfopt.verify.evidence import Stratum
@@ -27,7 +28,8 @@ KEEP = "keep"
 # A look at hold-outs only decides whether to compare properly, so it may be wrong more often than a switch.
 TRIGGER_ALPHA = 0.1
 MOST_WINDOWS = 6
-_USABLE = (1e-100, 1e100)
+MOST_HELD_UNITS = 4000
+LOOKS_A_DWELL = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +68,46 @@ class StrategyRace:
         self.front = front
         self.exploring = exploring
         self.began_ns = began_ns
-        self.units: dict[str, int] = dict.fromkeys(shares, 0)
+        self._members = tuple(shares)
         self._challengers = tuple(name for name in shares if name != front)
         self._strata = {name: self._stratum(shares, name) for name in self._challengers}
-        self._windows: list[tuple[int, dict[str, Criterion]]] = [(began_ns, self._fresh())]
+        self._units = ChoiceUnits(2 * settings.max_units if exploring else MOST_HELD_UNITS)
+        self._windows = [began_ns]
+        self._looked = (-1, -1)
         self._alarm = ChangeAlarm()
         self._alarms = metric_kind(settings.metric).test in {Test.LOG_MEAN, Test.MEAN}
 
-    def observe(self, member: str, value: float, at_ns: int) -> None:
-        """Take one unit into account, once: its strategy and its value of the metric."""
-        if member not in self.units or not (value == 0.0 or _USABLE[0] <= value <= _USABLE[1]):
+    @property
+    def units(self) -> dict[str, int]:
+        """How many units each strategy had in this stretch."""
+        return {name: self._units.counts[name] for name in self._members}
+
+    def observe(self, unit_id: str, member: str, value: float, at_ns: int) -> None:
+        """Take one run of a unit into account: the unit's strategy and the run's value of the metric."""
+        if member not in self._members:
             return
-        self.units[member] += 1
+        self._units.observe(unit_id, member, value, at_ns)
         if not self.exploring:
             self._slide(at_ns)
             if member == self.front and self._alarms:
                 self._alarm.observe(value)
-        for _, criteria in self._windows:
-            for challenger, criterion in criteria.items():
-                if member in (challenger, self.front) and (value > 0.0 or not criterion.positive_only):
-                    treatment = (member == challenger) is self.exploring
-                    criterion.test.add(self._strata[challenger], value, treatment=treatment)
 
     def answer(self, now_ns: int) -> RaceAnswer | None:
         """Return what is to happen now; None: go on."""
-        return self._explored() if self.exploring else self._triggered(now_ns)
+        if self._looked[0] == self._units.revision:
+            return None
+        if self.exploring:
+            self._looked = (self._units.revision, now_ns)
+            return self._explored()
+        dwell_ns = int(self.settings.dwell_s * 1e9)
+        # Hold-outs grow slowly, and looking at every window takes its time.
+        if now_ns - self.began_ns < dwell_ns or 0 <= now_ns - self._looked[1] < dwell_ns // LOOKS_A_DWELL:
+            return None
+        self._looked = (self._units.revision, now_ns)
+        return self._triggered()
 
     def _explored(self) -> RaceAnswer | None:
-        criteria = self._windows[0][1]
+        criteria = self._criteria(self.began_ns)
         alpha = self.settings.alpha / max(1, len(criteria))
         better = [name for name, one in criteria.items() if one.satisfied(alpha)]
         if better:
@@ -107,19 +121,17 @@ class StrategyRace:
             return None
         counts = ", ".join(f"{name} {count}" for name, count in self.units.items())
         reason = f"no difference beyond the cost of switching is shown ({counts} units): {self.front} stays"
-        return RaceAnswer(KEEP, self.front, reason, {"units": dict(self.units)})
+        return RaceAnswer(KEEP, self.front, reason, {"units": self.units})
 
-    def _triggered(self, now_ns: int) -> RaceAnswer | None:
-        if now_ns - self.began_ns < self.settings.dwell_s * 1e9:
-            return None
+    def _triggered(self) -> RaceAnswer | None:
         alpha = TRIGGER_ALPHA / (len(self._challengers) * (MOST_WINDOWS + 1))
-        for _, criteria in self._windows:
-            for name, criterion in criteria.items():
+        for since_ns in self._windows:
+            for name, criterion in self._criteria(since_ns).items():
                 if criterion.harmed(alpha):
                     return self._told(EXPLORE, self.front, criterion, "falls behind", alpha, of=name)
         if self._alarm.raised:
             reason = f"{self.settings.metric} of {self.front} has changed: time to compare again"
-            return RaceAnswer(EXPLORE, self.front, reason, {"units": dict(self.units)})
+            return RaceAnswer(EXPLORE, self.front, reason, {"units": self.units})
         return None
 
     def _told(
@@ -127,7 +139,7 @@ class StrategyRace:
     ) -> RaceAnswer:
         effect = criterion.test.interval(alpha, benefit=False)
         other = of if of is not None else self.front
-        numbers: dict[str, Any] = {"units": dict(self.units), "against": other}
+        numbers: dict[str, Any] = {"units": self.units, "against": other}
         change = ""
         if effect is not None:
             numbers |= {"effect": round(effect.estimate, 6), "low": round(effect.low, 6), "high": round(effect.high, 6)}
@@ -145,19 +157,26 @@ class StrategyRace:
         estimate = effect.estimate if effect is not None else 0.0
         return -estimate if criterion.higher_is_better else estimate
 
-    def _fresh(self) -> dict[str, Criterion]:
+    def _criteria(self, since_ns: int) -> dict[str, Criterion]:
+        """Return each challenger's comparison over the units that began at a time or later."""
         settings = self.settings
         improve = settings.switch_cost if self.exploring else 0.0
         plan = ComparisonPlan(
             goal=Goal(settings.metric, improve=improve), alpha=settings.alpha, min_units_each=settings.min_units_each
         )
-        return {name: goal_criterion(plan.goal, plan) for name in self._challengers}
+        criteria = {name: goal_criterion(plan.goal, plan) for name in self._challengers}
+        for unit in self._units.since(since_ns):
+            for name in self._challengers if unit.choice == self.front else (unit.choice,):
+                criterion = criteria[name]
+                if unit.value > 0.0 or not criterion.positive_only:
+                    treatment = (unit.choice == name) is self.exploring
+                    criterion.test.add(self._strata[name], unit.value, treatment=treatment)
+        return criteria
 
     def _slide(self, at_ns: int) -> None:
         """Begin another window each dwell time; the first, of the whole stretch, and the latest are kept."""
-        newest = self._windows[-1][0]
-        if at_ns - newest >= self.settings.dwell_s * 1e9:
-            self._windows.append((at_ns, self._fresh()))
+        if at_ns - self._windows[-1] >= self.settings.dwell_s * 1e9:
+            self._windows.append(at_ns)
             if len(self._windows) > MOST_WINDOWS + 1:
                 del self._windows[1]
 

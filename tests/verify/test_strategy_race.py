@@ -22,8 +22,8 @@ def raced(seed, seconds, shares, *, exploring, units=6000, **settings):
         place = draw.random()
         member = "a" if place < shares["a"] else "b" if place < sum(shares.values()) else None
         if member is not None:
-            race.observe(member, seconds(count)[member] * draw.lognormvariate(0, 0.4), count * SECOND)
-        answer = race.answer(count * SECOND) if count % 10 == 0 else None
+            race.observe(str(count), member, seconds(count)[member] * draw.lognormvariate(0, 0.4), count * SECOND)
+        answer = race.answer(count * SECOND) if count % 25 == 0 else None
         if answer is not None:
             return answer, count
     return None, units
@@ -77,14 +77,26 @@ def test_nothing_happens_before_the_dwell_time_is_over():
     assert count >= 2000
 
 
+def test_a_unit_counts_once_with_the_mean_of_its_runs():
+    """Many runs of few units are no evidence: what looks clear by runs is left open by units."""
+    draw = random.Random(5)
+    race = StrategyRace(RaceSettings("latency", max_units=10_000), "a", EQUAL, 0, exploring=True)
+    usual = {f"{member}-{number}": draw.lognormvariate(0, 0.5) for member in "ab" for number in range(8)}
+    for count in range(3000):
+        unit = draw.choice(sorted(usual))
+        race.observe(unit, unit[0], usual[unit] * draw.lognormvariate(0, 0.1), count)
+    assert race.units == {"a": 8, "b": 8}
+    assert race.answer(3000) is None
+
+
 def test_failures_are_compared_too():
     """A metric of events goes to its exact test."""
     draw = random.Random(2)
     race = StrategyRace(RaceSettings("task_failure"), "a", EQUAL, 0, exploring=True)
     for count in range(4000):
         member = "a" if count % 2 else "b"
-        race.observe(member, float(draw.random() < (0.3 if member == "a" else 0.1)), count)
-        answer = race.answer(count)
+        race.observe(str(count), member, float(draw.random() < (0.3 if member == "a" else 0.1)), count)
+        answer = race.answer(count) if count % 20 == 0 else None
         if answer is not None:
             break
     assert (answer.kind, answer.to) == (SWITCH, "b")
