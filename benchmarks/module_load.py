@@ -2,6 +2,7 @@
 
     python benchmarks/module_load.py [--rounds 12]
 
+Goal: modules load in 40 % less time, until the command has ended (what is only put off saves nothing).
 Each round starts fresh interpreters in changing order; every one is instrumented as `perfopt run` does it and reads
 its snapshot at the start. The program has eight tools, each in need of a heavy package of this environment, and a
 command uses one of them, as an agent's runs do.
@@ -130,7 +131,9 @@ def main() -> None:
         for number in range(rounds):
             for variant in random.Random(number).sample(VARIANTS, len(VARIANTS)):
                 samples[variant.name].append(measured(variant, homes[variant.stage]))
-    print(f"{rounds} rounds, Python {sys.version.split()[0]}; packages: {', '.join(PACKAGES)}")
+    print(
+        f"{rounds} rounds, Python {sys.version.split()[0]}; packages: {', '.join(PACKAGES)}; goal: −40 %, a ratio of 0.60"
+    )
     print(f"{'':28}{'start s':>9}{'command s':>11}{'memory MiB':>12}   paired ratios to `without`, 95 %")
     for variant in VARIANTS:
         rows = samples[variant.name]

@@ -122,7 +122,7 @@ class PerfoptInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the base h
     def _begin_early(self, settings: AgentSettings) -> None:
         """Put in place what must be there before the agent's own imports, where a snapshot on this machine asks for it."""
         try:
-            if not settings.killed and _speaks_of_imports(settings.home):
+            if not settings.killed and _speaks_of_start(settings.home):
                 from otel_perfopt.act import process_start  # noqa: PLC0415 - only where a decision asks for it
 
                 self._undo.append(process_start.begin_early(settings))
@@ -294,11 +294,12 @@ def _settings(options: dict[str, Any]) -> AgentSettings:
     return dataclasses.replace(settings, **changes)
 
 
-def _speaks_of_imports(home: Path) -> bool:
-    """Tell whether the snapshot on this machine, as it is now, names an optimization of imports."""
+def _speaks_of_start(home: Path) -> bool:
+    """Tell whether the snapshot on this machine, as it is now, names an optimization that begins with the process."""
     try:
         with (home / "snapshot.json").open("rb") as file:
-            return b'"lazy_import"' in file.read(_MOST_SNAPSHOT_BYTES)
+            said = file.read(_MOST_SNAPSHOT_BYTES)
+            return b'"lazy_import"' in said or b'"gc_tuning"' in said
     except OSError:
         return False
 

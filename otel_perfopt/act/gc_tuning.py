@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.parameters.gc_tuning import GcTuningParameters
+from otel_perfopt.act.process_unit import THIS_PROCESS
+from otel_perfopt.signal.emit.faults import fault
 
 NAME: Final = "gc_tuning"
 # Looking at everything takes its time, so not after every command of a busy moment.
@@ -41,6 +45,9 @@ class GcTuning:
         self._began_s = self._collected_s = self._quiet_s = 0.0
         self._due = False
         self.counts: Counter[str] = Counter()
+        if hasattr(os, "register_at_fork"):
+            here = weakref.ref(self)
+            os.register_at_fork(before=lambda: _before_fork(here))
 
     def begin(self, use: Use) -> None:
         """Set the collector's thresholds; the rest waits for a quiet moment."""
@@ -91,6 +98,18 @@ class GcTuning:
         """Return how many collections there were between commands, what they freed, and how many objects are set aside."""
         return {**self.counts, "frozen": self._froze}
 
+    def before_fork(self) -> None:
+        """Set aside what is there, so that no child's collector writes to the pages that it shares with its parent.
+
+        Children share their parent's lot from here on: what was done to their memory cannot be undone. A parent
+        that forks again and again (with a collection of its own between) sets aside what came since.
+        """
+        if self._parameters is None or not self._parameters.freeze or gc.get_freeze_count() > self._froze:
+            return
+        THIS_PROCESS.pin()
+        gc.freeze()
+        self._froze = gc.get_freeze_count()
+
     def after_fork(self) -> None:
         """Nothing to leave behind: the child's collector is set as its parent's."""
 
@@ -107,6 +126,15 @@ class GcTuning:
             return
         gc.freeze()
         self._froze, self._froze_busy = gc.get_freeze_count(), not quiet
+
+
+def _before_fork(here: weakref.ref[GcTuning]) -> None:
+    tuning = here()
+    if tuning is not None:
+        try:
+            tuning.before_fork()
+        except Exception as error:
+            fault("act gc_tuning", error)
 
 
 def trim() -> bool:

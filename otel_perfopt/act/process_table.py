@@ -33,9 +33,9 @@ def process_runtime(
     `adopt` makes tool calls follow a plan from now on, so that what is kept for it stays usable.
     """
     early = take_early()
-    lazy_import, begun = (early[0], {early[0].name: early[1]}) if early is not None else (LazyImport(), {})
-    optimizations = (lazy_import, GcTuning(), ResourcePool(), WarmUp(cache, source.current, adopt, spans))
-    runtime = ProcessRuntime(optimizations, begun=begun, clock=clock)
+    fresh = (LazyImport(), GcTuning(), ResourcePool(), WarmUp(cache, source.current, adopt, spans))
+    optimizations = [early[item.name][0] if item.name in early else item for item in fresh]
+    runtime = ProcessRuntime(optimizations, begun={name: use for name, (_, use) in early.items()}, clock=clock)
     source.subscribe(runtime.follow)
     # What the first look found, it found before anybody listened: the first command is to be enrolled too.
     runtime.follow(source.current())
