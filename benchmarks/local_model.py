@@ -11,6 +11,10 @@ The server has one slot, which remembers one prompt: agents take turns by whole 
 begins after something else was asked, so that nobody finds what another left. Inside a conversation a turn finds what
 the turn before left: that is the cache that is measured. Who asks the same again finds all of it there even
 without any policy.
+
+With `--part quality` the same model answers questions from a handbook (72 of our own making, with known answers and
+sections that mislead) with the whole handbook, under `selective_context`, and with the needed section alone, which is the bound.
+A judge without a model scores the answers; scores go out as `gen_ai.evaluation.result` events and are read again.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from local_model_parts import conversations, environment
+from local_model_parts import conversations, environment, quality
 from local_model_parts.agents import VARIANTS, Agent, Variant, running
 
 from otel_perfopt.execution.recorded import RecordedExecutions
@@ -128,6 +132,8 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=4)
     parser.add_argument("--from", dest="origin", choices=("ours", "tau-bench"), default="ours")
     parser.add_argument("--only", default="", help="ways besides those they are compared with, with commas between")
+    parser.add_argument("--part", choices=("time", "quality"), default="time")
+    parser.add_argument("--questions", type=int, default=72, help="of the part quality")
     parser.add_argument("--window", type=int, default=4096, help="tokens")
     parser.add_argument("--data", type=Path, default=Path(default))
     options = parser.parse_args()
@@ -145,6 +151,9 @@ def main() -> None:
     rows: Rows = defaultdict(dict)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         address = stack.enter_context(environment.served(options.window))
+        if options.part == "quality":
+            quality.measure(address, Path(temporary), options.questions)
+            return
         with ExitStack() as running_agents:
             agents = {
                 one.name: running_agents.enter_context(running(one, address, Path(temporary))) for one in variants

@@ -40,7 +40,11 @@ VARIANTS = (
     Variant("shuffled with prompt_cache", "shuffled", "prompt_cache", "shuffled tools"),
 )
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "selective_context": {"max_sections": 1, "min_chars": 500, "under": ["documentation", "airline agent policy"]},
+    "selective_context": {
+        "max_sections": 1,
+        "min_chars": 500,
+        "under": ["documentation", "reference", "airline agent policy"],
+    },
     "context_compression": {"min_saving": 100},
     "response_cache": {"any_temperature": True, "tool_calls": True},
     "prompt_cache": {"min_tokens": 100},
@@ -77,6 +81,13 @@ class Agent:
             rows.append(row)
         return rows
 
+    def ask(self, line: str) -> dict[str, Any]:
+        """Send one line; returns the row that answers it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.read()
+
     def read(self) -> dict[str, Any]:
         """Return the next row, as soon as it is there."""
         assert self.process.stdout is not None
@@ -87,7 +98,7 @@ class Agent:
 
 
 @contextmanager
-def running(variant: Variant, address: str, folder: Path) -> Iterator[Agent]:
+def running(variant: Variant, address: str, folder: Path, program: str = "talk.py", *arguments: str) -> Iterator[Agent]:
     """Run an agent under a snapshot file of its own."""
     home = folder / variant.name.replace(" ", "-")
     home.mkdir()
@@ -97,7 +108,7 @@ def running(variant: Variant, address: str, folder: Path) -> Iterator[Agent]:
     environment = run_environment({**os.environ, "OPENAI_BASE_URL": address}, home)
     with (home / "agent.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, HERE / "talk.py"],
+            [sys.executable, HERE / program, *arguments],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
