@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from otel_perfopt.cli.heartbeat import Heartbeat
 from otel_perfopt.cli.options import home_option
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.loop.controller import Controller, Turn
@@ -36,11 +38,17 @@ def loop(*, home: Path, every: float, once: bool, proposes: bool, serve: str | N
     controller = Controller(home, proposes=proposes, beacon=beacon())
     tell_meters = turn_metrics(controller)
     told: frozenset[str] = frozenset()
+    heartbeat = Heartbeat(home, every, shown=not once and sys.stderr.isatty())
+    if not once:
+        _say(heartbeat.begin(controller.policies.names), err=True)
     with _served(home, serve, token_file):
         while True:
             turn = controller.turn()
             tell_meters(turn)
+            if turn.transitions or set(turn.problems) - told:
+                heartbeat.clear()
             _tell(turn, told)
+            heartbeat.beat(turn)
             told = frozenset(turn.problems)
             if turn.behind:
                 continue

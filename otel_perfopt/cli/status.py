@@ -16,7 +16,7 @@ from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.loop.observatory import Standing
 from otel_perfopt.report.home_view import HomeView, HomeWatch
 from otel_perfopt.report.ledger import what_happened
-from otel_perfopt.report.queue import queue_table
+from otel_perfopt.report.queue import QueueView
 from otel_perfopt.report.standing import policy_lines, policy_list, policy_table
 from otel_perfopt.report.wording import clock
 
@@ -58,7 +58,8 @@ def _shown(
         parts.append(Text(f"no policies in {view.home}/policies; perfopt propose writes some from recorded telemetry"))
         return Group(*parts)
     parts.append(table(view.statuses, view.standings))
-    return Group(*parts, *([queue_table(view.queue)] if view.queue else []))
+    waiting: list[RenderableType] = [Text(), QueueView(view.queue)] if view.queue else []
+    return Group(*parts, *waiting)
 
 
 def _last(view: HomeView) -> RenderableType:

@@ -11,16 +11,18 @@ from otel_perfopt.decide.learning import Learned
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
-from otel_perfopt.errors import LedgerError
+from otel_perfopt.errors import InvalidFileError, LedgerError
 from otel_perfopt.loop.observatory import Observatory, Standing
 from otel_perfopt.loop.queue import QueueItem, optimization_queue
+from otel_perfopt.measure.home_prices import prices_of
+from otel_perfopt.report.clock_ahead import clocks_ahead
 
 
 @dataclass(frozen=True, slots=True)
 class HomeView:
     """What a home folder says at `now_ns` (Unix ns): each policy's status and standing, and what is next.
 
-    `problems` are sentences on files and a ledger that cannot be read as they are.
+    `problems` are sentences on files and a ledger that cannot be read as they are, and on clocks that are ahead.
     """
 
     home: Path
@@ -62,7 +64,12 @@ class HomeWatch:
             learned=learned,
             entries=policies.ledger.entries,
             killed=policies.killed,
-            problems=(*problems, *(str(problem) for problem in policies.problems)),
+            problems=(
+                *problems,
+                *(str(problem) for problem in policies.problems),
+                *_prices_problem(self._home),
+                *clocks_ahead(self._home, now_ns),
+            ),
         )
 
     def _policies(self, now_ns: int) -> tuple[PolicySet, tuple[str, ...]]:
@@ -75,3 +82,11 @@ class HomeWatch:
         policies, unreadable = PolicySet.look(self._home)
         told = unreadable or failed
         return policies, (f"{told}; shown as far as it can be read",) if told else ()
+
+
+def _prices_problem(home: Path) -> tuple[str, ...]:
+    try:
+        prices_of(home)
+    except InvalidFileError as error:
+        return (f"{error}; until then nothing has a cost",)
+    return ()

@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, Template, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from otel_perfopt import __version__
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.report.section import Chart, Section
 from otel_perfopt.report.sections import report_sections
 
+_NAMES_OF_MARKS = re.compile(r' (?:role|aria-[a-z]+)="[^"]*"')
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -54,5 +55,8 @@ def _svg(chart: Chart) -> Markup:
     # It cuts long labels between the halves of a surrogate pair, and fails.
     specification = _BEYOND_BMP.sub("□", json.dumps(chart.specification, ensure_ascii=False))
     drawn = vl_convert.vegalite_to_svg(specification)
+    # A picture with one name: the hundreds of marks that the renderer names are nothing to listen to.
+    quiet = _NAMES_OF_MARKS.sub("", drawn)
+    named = quiet.replace("<svg ", f'<svg role="img" aria-label="{escape(chart.description)}" ', 1)
     # Safe: the renderer escapes every text it draws.
-    return Markup(drawn)  # noqa: S704
+    return Markup(named)  # noqa: S704
