@@ -60,6 +60,10 @@ MEANINGS: Final[Mapping[tuple[str, str], str]] = {
     ("Limits", "minUnits"): "Units that a step needs before the next.",
     ("Limits", "maxUnits"): "Units over all steps after which the comparison ends.",
     ("Limits", "maxDuration"): "Time of exposure after which the comparison ends.",
+    (
+        "Limits",
+        "minRetained",
+    ): "The share of what replies used that a shorter context must be shown to keep in shadow, before anybody is exposed (98 %; 0 % asks for nothing).",
     ("Goal", "metric"): "What must become better.",
     ("Goal", "improve"): "By how much at least; the interval must lie beyond it.",
     ("Guardrail", "metric"): "What must not become worse.",

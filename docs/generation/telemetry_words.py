@@ -167,6 +167,8 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
     "policy.misses": "calls that it could not answer",
     "policy.shadow.true_hits": "in shadow: hits that would have been right",
     "policy.shadow.false_hits": "in shadow: hits that would have been wrong",
+    "policy.shadow.used": "in shadow: values and runs of words that replies took from texts it would have shortened",
+    "policy.shadow.used_kept": "in shadow: of these, what the shorter texts still had",
     "policy.started": "calls started early",
     "policy.claimed": "of these: asked for afterwards",
     "policy.wasted": "of these: never asked for",
