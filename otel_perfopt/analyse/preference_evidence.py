@@ -21,7 +21,7 @@ LEAST_RATED = 6
 # How strongly a user's scores might go with quickness, in standard errors, and how far above the usual a rate may be.
 _STRENGTHS = (1.0, 2.0, 3.0)
 _RAISED = (0.2, 0.4, 0.6)
-_LEAST_RATE, _MOST_RATE = 0.02, 0.6
+_LEAST_RATE, _MOST_RATE = 0.02, 0.99
 # What is taken for usual before anybody was seen, and how many runs that is worth.
 _USUAL_INTERRUPTED, _USUAL_ASKED_AGAIN, _PRIOR_RUNS = 0.1, 0.15, 20.0
 _OWN_PRIOR_RUNS = 10.0
@@ -168,7 +168,8 @@ def _asked_again(placed: _Placed, usual: Callable[[str], Usual]) -> float:
     known = [(run, weight) for run, weight in placed if run.asked_again is not None and not run.interrupted]
     slow = [run for run, _ in known if run.slow]
     after_slow = sum(bool(run.asked_again) for run in slow)
-    habit = (after_slow + _USUAL_ASKED_AGAIN * _OWN_PRIOR_RUNS) / (len(slow) + _OWN_PRIOR_RUNS)
+    whatever = sum(bool(run.asked_again) for run, _ in known) / max(1, len(known))
+    habit = (after_slow + whatever * _OWN_PRIOR_RUNS) / (len(slow) + _OWN_PRIOR_RUNS)
     quick = [(run, weight) for run, weight in known if run.quick]
     own = _counts((run.command, bool(run.asked_again)) for run, _ in quick)
     rates = {command: max(habit, usual(command).asking_rate(*counts)) for command, counts in own.items()}

@@ -64,10 +64,11 @@ def test_users_without_a_preference_get_none_however_often_one_looks():
     "taste",
     [
         Taste(base_asked=0.5),
+        Taste(base_asked=1.0),
         Taste(base_interrupted=0.3),
         Taste(rates=1.0, noise=0.6),
     ],
-    ids=["talks much", "interrupts anything", "rates everything wildly"],
+    ids=["talks much", "never stops", "interrupts anything", "rates everything wildly"],
 )
 def test_habits_are_no_preference(taste):
     """Who does something more than others, but whatever the answer took, is not taken for preferring anything."""
