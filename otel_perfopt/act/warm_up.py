@@ -7,7 +7,7 @@ import inspect
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -43,12 +43,12 @@ class WarmKept(Kept):
 
 
 class WarmUp:
-    """Does once, in the background, what a policy wants ready; standing down stops it.
+    """Does once, in the background, what a policy wants ready, and keeps it ready if asked to; standing down stops it.
 
     Loaders are the host's own functions and do what they do. Calls are made only of tools that are
     read-only to every policy concerned, as plain synchronous functions, and where a `tool_cache` in force
-    shares results in the whole process: otherwise nobody would see them. Each result counts as wasted
-    that nobody was given by the end.
+    shares results in the whole process (otherwise nobody would see them), or where the policy lets
+    results be thrown away. Each kept result counts as wasted that nobody was given by the end.
     """
 
     name = NAME
@@ -132,18 +132,32 @@ class _Work:
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        """Do everything once; calls of tools that are not known yet are tried again until the time is over."""
-        until_s = time.monotonic() + self._parameters.max_s
+        """Do everything once, and from then on fetch again what is no longer kept, where the policy asks for that."""
+        until_s = self._until_s()
         for loader in self._parameters.loaders:
             if self._over(until_s):
                 return
             self._guarded("loaded", partial(call_loader, loader))
-        waiting = list(self._parameters.calls)
+        self._make(self._parameters.calls, until_s)
+        every_s = self._parameters.every_s
+        while every_s and not self.stopped.wait(every_s):
+            self._make([call for call in self._parameters.calls if self._is_kept_by_cache(call)], self._until_s())
+
+    def _until_s(self) -> float:
+        return time.monotonic() + self._parameters.max_s
+
+    def _make(self, calls: Sequence[WarmCall], until_s: float) -> None:
+        """Make calls; those of tools that are not known yet are tried again until the time is over."""
+        waiting = list(calls)
         while waiting and not self._over(until_s):
             waiting = [call for call in waiting if not self._over(until_s) and not self._made(call)]
             if waiting:
                 self.stopped.wait(AGAIN_S)
         self._counts["not_made"] += len(waiting)
+
+    def _is_kept_by_cache(self, call: WarmCall) -> bool:
+        template = self._spans.template(call.tool)
+        return template is not None and self._cache_rule(template) is not None
 
     def claimed(self) -> int:
         """Return how many results somebody was given."""
@@ -162,12 +176,13 @@ class _Work:
         """Make a call; False where its tool or a cache for it is not there yet."""
         template = self._spans.template(call.tool)
         rule = self._cache_rule(template) if template is not None else None
-        if template is None or rule is None:
+        if template is None or (rule is None and not (self._parameters.discard and self._reads(template))):
             return False
         if inspect.iscoroutinefunction(template.function):
             self._counts["refused"] += 1  # another event loop's clients would be used in this thread
             return True
-        self._guarded("started", partial(self._fill, rule, template, call))
+        work = partial(self._fill, rule, template, call) if rule is not None else partial(_thrown_away, template, call)
+        self._guarded("started", work)
         return True
 
     def _fill(self, rule: Rule, template: ToolCall, wanted: WarmCall) -> None:
@@ -185,7 +200,7 @@ class _Work:
     def _cache_rule(self, template: ToolCall) -> Rule | None:
         """Return the rule of the cache that would answer the agent's call, where both policies see a read."""
         in_force, key = self._in_force(), ToolKey(template.tool, template.effects)
-        if self._use.rule.effects(key) is not ToolEffects.READ:
+        if not self._reads(template):
             return None
         for rule in in_force.plan.tool_rules:
             decision, parameters = rule.decision, rule.parameters
@@ -200,6 +215,9 @@ class _Work:
             ):
                 return rule
         return None
+
+    def _reads(self, template: ToolCall) -> bool:
+        return self._use.rule.effects(ToolKey(template.tool, template.effects)) is ToolEffects.READ
 
     def _guarded(self, counted: str, work: Callable[[], object]) -> None:
         try:
@@ -224,6 +242,10 @@ def call_loader(loader: str) -> None:
     if inspect.iscoroutinefunction(found):
         raise TypeError(f"{loader} is a coroutine function; what it prepares would belong to another event loop")
     found()
+
+
+def _thrown_away(template: ToolCall, wanted: WarmCall) -> None:
+    template.function(**dict(wanted.arguments))
 
 
 def _plain(call: ToolCall) -> Any:

@@ -46,6 +46,7 @@ from otel_perfopt.analyse.store_totals import StoreTotals
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
+from otel_perfopt.analyse.warm_up_calls import WarmUpCalls, with_warm_calls
 from otel_perfopt.analyse.workflow import Workflow
 from otel_perfopt.execution.model import Execution, Target
 from otel_perfopt.execution.repetition import Repetitions
@@ -73,6 +74,7 @@ DETECTORS: tuple[DetectorFactory, ...] = (
     MemoryGrowth,
     Sequence,
     Workflow,
+    WarmUpCalls,
     ModuleStart,
     EfficiencyPattern,
     Allocation,
@@ -235,6 +237,7 @@ class Analyser:
         return ranked(finding if any(finding.window_ns) else replace(finding, window_ns=whole) for finding in found)
 
     def _notes(self) -> tuple[str, ...]:
+        found = with_warm_calls(found, self._detectors)
         return notes_of(self._counts(), self._usage.tools(), self._usage.models())
 
     def _counts(self) -> Counts:

@@ -45,6 +45,7 @@ FINDING_KINDS: Final[Mapping[str, FindingKind]] = {
     "saturation": FindingKind("calls take longer the more are in flight"),
     "memory_growth": FindingKind("a process holds more and more memory"),
     "late_import": FindingKind("a process loads modules at its start that nothing uses until later, or ever"),
+    "cold_start": FindingKind("the first call after a start or a silence is slower than those after it"),
     "workflow": FindingKind("conversations go through the same commands again and again"),
     "efficiency_pattern": FindingKind("an order of steps reaches the same outcome sooner"),
     "allocation": FindingKind("a cheaper model or effort does as well"),

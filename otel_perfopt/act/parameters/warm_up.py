@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from otel_perfopt.act.parameters.reading import refuse_unknown, seconds, texts
+from otel_perfopt.act.parameters.reading import refuse_unknown, seconds, switch, texts
 
 MAX_CALLS = 200
 
@@ -23,13 +23,16 @@ class WarmUpParameters:
     """What is made ready before it is needed.
 
     `loaders` are functions without arguments (`module:function`) of the host's own; `calls` are made once
-    each, where the tool is declared read-only and a cache in force for the whole process keeps the result. All together begin nothing
-    new after `max_s`.
+    each, where the tool is declared read-only and a cache in force for the whole process keeps the result. With `discard` they are
+    made without one too, for what they leave ready (connections, loaded models), and the result is thrown away. All together begin
+    nothing new after `max_s`. Every `every_s` (0: never) what the cache has let go of since is fetched again.
     """
 
     loaders: tuple[str, ...] = ()
     calls: tuple[WarmCall, ...] = ()
     max_s: float = 30.0
+    discard: bool = False
+    every_s: float = 0.0
 
     @classmethod
     def read(cls, raw: Mapping[str, object]) -> WarmUpParameters:
@@ -38,7 +41,7 @@ class WarmUpParameters:
         Raises:
             ValueError: an unknown name, a wrong type, a loader that names no function, or nothing to do.
         """
-        refuse_unknown(raw, ("loaders", "calls", "max_s"))
+        refuse_unknown(raw, ("loaders", "calls", "max_s", "discard", "every_s"))
         loaders, calls = texts(raw, "loaders"), _calls(raw.get("calls", ()))
         for loader in loaders:
             module, _, name = loader.partition(":")
@@ -46,7 +49,14 @@ class WarmUpParameters:
                 raise ValueError(f"loaders: {loader!r} is no module:function")
         if not (loaders or calls):
             raise ValueError("loaders: name at least one, or some calls")
-        return cls(loaders, calls, seconds(raw, "max_s", cls().max_s))
+        default = cls()
+        return cls(
+            loaders,
+            calls,
+            seconds(raw, "max_s", default.max_s),
+            discard=switch(raw, "discard", default=default.discard),
+            every_s=seconds(raw, "every_s", default.every_s) if raw.get("every_s") else default.every_s,
+        )
 
 
 def _calls(raw: object) -> tuple[WarmCall, ...]:

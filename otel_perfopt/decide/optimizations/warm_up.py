@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from otel_perfopt.decide.model_base import DeclaredModel, as_tuple, one_as_tuple
 from otel_perfopt.decide.optimizations.kind import OptimizationParameters, OptimizationType
-from otel_perfopt.decide.quantity import Duration
+from otel_perfopt.decide.quantity import Duration, DurationOrZero
 
 Loader = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=200)]
 Loaders = Annotated[
@@ -29,12 +29,16 @@ class WarmCall(DeclaredModel):
 class WarmUpParameters(OptimizationParameters):
     """What is made ready: functions of the host's (`loaders`, each `module:function`) and `calls` of read-only tools.
 
-    What calls give is kept by a `tool_cache` whose scope is the process. Nothing is begun after `max_s`.
+    What calls give is kept by a `tool_cache` whose scope is the process; with `discard` they are made where there is
+    none too, for the connections and models that they leave ready. Nothing is begun after `max`, and `every` so
+    often what the cache has let go of is fetched again.
     """
 
     loaders: Loaders = ()
     calls: Annotated[tuple[WarmCall, ...], BeforeValidator(as_tuple), Field(max_length=200)] = ()
     max_s: Duration = Field(default=30.0, alias="max")
+    discard: bool = False
+    every_s: DurationOrZero = Field(default=0.0, alias="every")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:

@@ -1,0 +1,163 @@
+"""Planted cold starts are found with their size, noise is none, and the calls worth having ready are named."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+from written_runs import run
+
+from otel_perfopt import conventions as c
+from otel_perfopt.analyse.analyser import Analyser
+from otel_perfopt.analyse.finding import Effect, Finding, Suggestion
+from otel_perfopt.analyse.warm_up_calls import WarmUpCalls, with_warm_calls
+from otel_perfopt.decide.proposal import propose
+from otel_perfopt.execution.model import Step, StepKind, Target, ToolEffects
+from otel_perfopt.signal.digest import content_digest
+from otel_perfopt.signal.source import ReadTally
+
+SECOND = 10**9
+MINUTE = 60 * SECOND
+SLOWER = 3.0
+USUAL_S = 0.1
+
+
+def call(name, start_ns, took_s, arguments, number, *, result="r", content=True, **changes):
+    text = {c.GEN_AI_TOOL_CALL_ARGUMENTS: json.dumps(arguments)} if content else {}
+    made = Step(
+        f"t{number}", f"s{number}-{name}-{start_ns}", "", StepKind.TOOL, name, Target(service="shop"), start_ns,
+        start_ns + round(took_s * SECOND), effects=ToolEffects.READ, arguments_digest=content_digest(arguments),
+        result_digest=result, attributes=text,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def of(number, start_ns, *steps, starting=False):
+    made = run(start_ns, max(step.end_ns for step in steps) + 1, *steps)
+    stated = {c.PROCESS_START_TIME: 1.0} if starting else {}
+    command = replace(
+        made.command, trace_id=f"t{number}", target=Target(service="shop", command="/do"), attributes=stated
+    )
+    return replace(made, command=command, conversation_id=f"c{number}")
+
+
+def days(seed, slower, *, content=True, runs=60, **changes):
+    """Runs of three calls each; every fifth comes after twenty quiet minutes, and its first call is slower."""
+    draw = random.Random(seed)
+    now = 1_788_739_200 * SECOND
+    for number in range(runs):
+        quiet = number % 5 == 0
+        now += (20 if quiet else 1) * MINUTE
+        steps = []
+        for place in range(3):
+            took = USUAL_S * draw.lognormvariate(0, 0.4) * (slower if quiet and place == 0 else 1.0)
+            query = {"city": "Ulm" if draw.random() < 0.6 else f"city{number}-{place}"}
+            steps.append(call("search", now + place * SECOND, took, query, number, content=content, **changes))
+        yield of(number, now, *steps)
+
+
+def detected(runs):
+    detector = WarmUpCalls()
+    for one in runs:
+        detector.observe(one)
+    return detector
+
+
+def test_a_planted_cold_start_is_found_with_its_size_and_the_call_that_warms():
+    """Three times slower: two thirds of the first call is saved; over twenty seeds the interval nearly always holds it."""
+    held = found = 0
+    for seed in range(20):
+        findings = detected(days(seed, SLOWER)).findings()
+        found += len(findings)
+        for finding in findings:
+            held += finding.effect.relative.low <= 1 - 1 / SLOWER <= finding.effect.relative.high
+    assert found >= 19
+    assert held >= found - 3
+    (finding,) = detected(days(1, SLOWER)).findings()
+    assert (finding.kind, finding.target.tool) == ("cold_start", "search")
+    assert finding.suggestion.parameters == {
+        "calls": ({"tool": "search", "arguments": {"city": "Ulm"}},), "discard": True,
+    }  # fmt: skip
+    assert 0.1 < finding.effect.absolute.estimate < 0.4
+    assert finding.evidence
+    proposal = propose(finding, 1_795_000_000 * SECOND, [])
+    assert proposal.policy.spec.optimize.parameters.published()["calls"] == (
+        {"tool": "search", "arguments": {"city": "Ulm"}},
+    )
+    assert proposal.policy.spec.rollout.unit == "process"
+
+
+def test_noise_is_no_cold_start():
+    """Forty seeds without any difference: not one is claimed."""
+    assert [seed for seed in range(40) if detected(days(seed, 1.0)).findings()] == []
+
+
+def test_the_first_call_of_a_process_is_cold():
+    """Calls in a process's first command, of which others follow at once, are told apart without any silence."""
+    draw = random.Random(3)
+    now = 1_788_739_200 * SECOND
+    runs = []
+    for number in range(60):
+        now += MINUTE
+        starting = number % 4 == 0
+        took = USUAL_S * draw.lognormvariate(0, 0.3)
+        first = call("load", now, took * (4.0 if starting else 1.0), {}, number, content=False)
+        runs.append(of(number, now, first, call("load", now + 2 * SECOND, took, {}, number), starting=starting))
+    (finding,) = detected(runs).findings()
+    assert finding.effect.relative.low <= 0.75 <= finding.effect.relative.high
+    assert finding.suggestion.parameters["calls"] == ({"tool": "load", "arguments": {}},), "known without content: none"
+
+
+def test_what_is_unknown_or_may_write_is_not_proposed():
+    """Without content a cold start is still found, but names no call; writes and failures are not looked at."""
+    (finding,) = detected(days(1, SLOWER, content=False)).findings()
+    assert finding.suggestion is None
+    assert "record with content" in finding.summary
+    assert detected(days(1, SLOWER, effects=ToolEffects.WRITE)).findings() == []
+    assert detected(days(1, SLOWER, error_type="E")).findings() == []
+    assert detected(days(1, SLOWER, runs=30)).findings() == [], "six cold calls are too few"
+
+
+def test_reads_of_many_conversations_are_ready_before_a_peak():
+    """A peak's warm-up, which names nothing itself, is given the calls; those whose answers differ are left out."""
+    runs = list(days(5, 1.0))
+    for number in range(20):
+        now = runs[-1].command.end_ns + (number + 1) * MINUTE
+        steps = (
+            call("menu", now, 0.2, {"day": "today"}, 100 + number),
+            call("clock", now + SECOND, 0.9, {"zone": "UTC"}, 100 + number, result=f"r{number}"),
+        )
+        runs.append(of(100 + number, now, *steps))
+    detector = detected(runs)
+    calls = detector.calls()
+    assert calls == (
+        {"tool": "search", "arguments": {"city": "Ulm"}},
+        {"tool": "menu", "arguments": {"day": "today"}},
+    )
+    when = {"finding": "seasonal_peak", "metric": "load", "ahead": "30m"}
+    peak = Finding(
+        "seasonal_peak", Target(), "", "history", Effect("load", ""), suggestion=Suggestion("warm_up", when=when)
+    )
+    other = replace(peak, suggestion=Suggestion("adaptive_concurrency", when=when))
+    warmed, left = with_warm_calls([peak, other], [detector])
+    assert left is other
+    assert warmed.suggestion.parameters == {"calls": calls, "discard": True, "every": "1m"}
+    assert warmed.suggestion.when == {**when, "ahead": "5m"}
+    proposal = propose(warmed, 1_795_000_000 * SECOND, [])
+    assert proposal.policy.spec.when.ahead_s == 300.0
+    assert proposal.policy.spec.optimize.parameters.published()["every_s"] == 60.0
+    assert with_warm_calls([peak], [WarmUpCalls()]) == [peak]
+
+
+def test_the_whole_analysis_tells_it():
+    """The detector is in the table, and what it mined fills the proposal of what replaying foretells."""
+    analyser = Analyser()
+    for one in days(1, SLOWER, runs=120):
+        analyser.observe(one)
+    findings = analyser.result(ReadTally()).findings
+    (cold,) = [one for one in findings if one.kind == "cold_start"]
+    assert cold.suggestion.parameters["calls"]
+    foretold = [one for one in findings if one.kind == "opportunity" and one.suggestion.optimization == "warm_up"]
+    assert foretold
+    assert all(one.suggestion.parameters["calls"] for one in foretold)
