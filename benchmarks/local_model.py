@@ -45,7 +45,9 @@ Rows = dict[str, dict[str, list[Row]]]  # by variant and conversation
 
 def chosen(only: str) -> list[Variant]:
     named = {name.strip() for name in only.split(",")} if only else {one.name for one in VARIANTS}
-    named |= {one.beside for one in VARIANTS if one.name in named}
+    # What it is compared with, and what that is compared with.
+    for one in reversed(VARIANTS):
+        named |= {one.beside} if one.name in named else set()
     return [one for one in VARIANTS if one.name in named]
 
 

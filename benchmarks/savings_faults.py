@@ -39,7 +39,9 @@ from support.launch import running_backends
 DRAWS = 2000
 WAIT_S = 5.0
 NULL = decision("tool_cache", PARAMETERS["tool_cache"], policy="null", match=Match(tool=("no_such_tool",)))
-RETRY = decision("retry_hedge", {**PARAMETERS["retry_hedge"], "retries": 5, "hedge_after_s": 1.5})
+# Half of the calls may be slow: a twin after the usual time, not after the longest twentieth.
+PATIENCE = {"retries": 5, "hedge_after_s": 1.0, "hedge_quantile": 0.5}
+RETRY = decision("retry_hedge", {**PARAMETERS["retry_hedge"], **PATIENCE})
 LIMIT = decision("adaptive_concurrency", PARAMETERS["adaptive_concurrency"])
 CACHE = decision("tool_cache", PARAMETERS["tool_cache"])
 VARIANTS = (
@@ -61,6 +63,9 @@ class Sums:
     seconds: float
 
 
+Cell = dict[str, dict[str, Sums]]
+
+
 def sums_of(file: Path) -> dict[str, Sums]:
     by_conversation: dict[str, list[dict]] = defaultdict(list)
     for line in file.read_text().splitlines():
@@ -79,27 +84,31 @@ def _sums(outcomes: list[dict]) -> Sums:
     )
 
 
-def run_cell(kind: str, rate: float, first: int, conversations: int) -> dict[str, dict[str, Sums]]:
-    """Have the same conversations under every variant at once, each with back ends and faults of its own."""
+def run_cell(kind: str, rate: float, first: int, conversations: int) -> tuple[Cell, dict[str, int]]:
+    """Have the same conversations under every variant at once, each with back ends and faults of its own.
+
+    Returns what became of them, and how many requests the failing back end was sent, tries again included.
+    """
     fault = FAULTS[kind]
     name, step_of = ("SUPPORT_SHOP_URL", tool_step) if fault.on_tools else ("OPENAI_BASE_URL", model_step)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
-        homes, processes = {}, []
+        homes, dice, processes = {}, {}, []
         for variant in VARIANTS:
             home = homes[variant.name] = Path(temporary) / variant.name.replace(" ", "-")
             home.mkdir()
             snapshot = Snapshot(1, time.time_ns(), 3600.0, decisions=variant.decisions)
             (home / "snapshot.json").write_text(snapshot.to_json())
             backend = dict(stack.enter_context(running_backends(home / "backends", back_office=False)))
-            backend[name] = stack.enter_context(faulty(backend[name], fault, Dice(rate), step_of))
+            dice[variant.name] = Dice(rate)
+            backend[name] = stack.enter_context(faulty(backend[name], fault, dice[variant.name], step_of))
             processes.append(running_agent(home, backend, first, conversations, at_once=8))
         for process in processes:
             if process.wait() not in (0, 1):
                 raise RuntimeError(f"an agent ended with {process.returncode}")
-        return {variant: sums_of(home / "outcomes.jsonl") for variant, home in homes.items()}
+        asked = {variant: sum(one.asked.values()) for variant, one in dice.items()}
+        return {variant: sums_of(home / "outcomes.jsonl") for variant, home in homes.items()}, asked
 
 
-Cell = dict[str, dict[str, Sums]]
 MEASURES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     # Columns: commands, right, interrupted, errors, seconds. The goal beside each.
     "completed": (lambda sums: sums[..., 1] / sums[..., 0], 0.30),
@@ -136,7 +145,7 @@ def changes(cells: Sequence[Cell], variant: str) -> dict[str, str]:
     return told
 
 
-def print_rows(title: str, cells: Sequence[Cell]) -> None:
+def print_rows(title: str, cells: Sequence[Cell], asked: Sequence[dict[str, int]]) -> None:
     base = table(cells, VARIANTS[0].name).sum(axis=0)
     bound = base[0] / base[1] - 1 if base[1] else float("inf")
     print(
@@ -144,7 +153,9 @@ def print_rows(title: str, cells: Sequence[Cell]) -> None:
     )
     for variant in VARIANTS[1:]:
         told = changes(cells, variant.name)
-        print(f"  {variant.name:12}" + "".join(f"{name}: {text:36}" for name, text in told.items()), flush=True)
+        more = sum(one[variant.name] for one in asked) / sum(one[VARIANTS[0].name] for one in asked) - 1
+        cells_told = "".join(f"{name}: {text:36}" for name, text in told.items())
+        print(f"  {variant.name:12}{cells_told}requests: {more:+.0%}", flush=True)
 
 
 def main() -> None:
@@ -158,13 +169,17 @@ def main() -> None:
     )
     rates, kinds = [float(rate) for rate in options.rates.split(",")], options.kinds.split(",")
     cells: dict[tuple[str, float], Cell] = {}
+    asked: dict[tuple[str, float], dict[str, int]] = {}
     for place, (rate, kind) in enumerate((rate, kind) for rate in rates for kind in kinds):
-        cells[kind, rate] = run_cell(kind, rate, place * options.conversations, options.conversations)
-        print_rows(f"{kind} at {rate:.0%}", [cells[kind, rate]])
-    for rate in rates:
-        print_rows(f"all kinds at {rate:.0%}", [cell for (_, of), cell in cells.items() if of == rate])
-    of_model = [cell for (kind, _), cell in cells.items() if not FAULTS[kind].on_tools]
-    print_rows("faults of the model, all rates", of_model)
+        cells[kind, rate], asked[kind, rate] = run_cell(
+            kind, rate, place * options.conversations, options.conversations
+        )
+        print_rows(f"{kind} at {rate:.0%}", [cells[kind, rate]], [asked[kind, rate]])
+    groups = {f"all kinds at {rate:.0%}": [key for key in cells if key[1] == rate] for rate in rates}
+    groups["faults of the model"] = [key for key in cells if not FAULTS[key[0]].on_tools]
+    for title, keys in groups.items():
+        if len(keys) > 1:
+            print_rows(title, [cells[key] for key in keys], [asked[key] for key in keys])
 
 
 if __name__ == "__main__":
