@@ -148,6 +148,7 @@ POLICY_DIGEST: Final = "digest"
 POLICY_STAGE: Final = "stage"
 POLICY_ALLOCATION: Final = "allocation"
 POLICY_UNIT: Final = "unit"  # a digest of what was allocated, where no other attribute tells it apart
+POLICY_VALUE: Final = "value"  # what a treated unit has of the parameter that the policy tunes
 # Counts of one run, under the policy's name on the command's span.
 POLICY_HITS: Final = "hits"
 POLICY_MISSES: Final = "misses"

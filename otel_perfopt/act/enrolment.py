@@ -18,10 +18,14 @@ _SLOT_PREFIX = "perfopt.act.arm."
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The arm of one run under one policy, decided once; `arm` is None for a run outside the comparison."""
+    """The arm of one run under one policy, decided once; `arm` is None for a run outside the comparison.
+
+    `value` is which value a treated run has of the parameter that is tuned; None where none is.
+    """
 
     decision: Decision
     arm: str | None
+    value: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def enrol(run: RunContext, rule: Rule, process_unit: str) -> Enrolment:
     kept: Enrolment | None = run.slots.get(slot)
     if kept is not None:
         return kept
-    fresh = Enrolment(decision, _arm(run, decision, process_unit))
+    fresh = _fresh(run, decision, process_unit)
     winner: Enrolment = run.slots.setdefault(slot, fresh)
     if winner is fresh:
         _stamp(run, fresh, process_unit)
@@ -59,7 +63,7 @@ def enrolled(run: RunContext, rule: Rule) -> Enrolment | None:
 
 def foreseen(run: RunContext, rule: Rule, process_unit: str) -> Enrolment:
     """Return the enrolment the run has or would get, without deciding it."""
-    return enrolled(run, rule) or Enrolment(rule.decision, _arm(run, rule.decision, process_unit))
+    return enrolled(run, rule) or _fresh(run, rule.decision, process_unit)
 
 
 def use_of(enrolment: Enrolment, rule: Rule) -> Use | None:
@@ -71,7 +75,10 @@ def use_of(enrolment: Enrolment, rule: Rule) -> Use | None:
         return None
     if SHADOW in (enrolment.decision.stage, rule.decision.stage):
         return Use(rule, shadow=True)
-    return Use(rule, shadow=False) if enrolment.arm == TREATMENT else None
+    if enrolment.arm != TREATMENT:
+        return None
+    index = enrolment.value
+    return Use(rule if index is None or index >= len(rule.by_value) else rule.by_value[index], shadow=False)
 
 
 def unit_of(run: RunContext, decision: Decision, process_unit: str) -> str:
@@ -86,6 +93,13 @@ def unit_of(run: RunContext, decision: Decision, process_unit: str) -> str:
 def _trace_id(run: RunContext) -> str:
     context = run.span.get_span_context()
     return format(context.trace_id, "032x") if context.is_valid else ""
+
+
+def _fresh(run: RunContext, decision: Decision, process_unit: str) -> Enrolment:
+    arm = _arm(run, decision, process_unit)
+    if decision.tuned is None or arm != TREATMENT:
+        return Enrolment(decision, arm)
+    return Enrolment(decision, arm, decision.tuned.index(decision.salt, unit_of(run, decision, process_unit)))
 
 
 def _arm(run: RunContext, decision: Decision, process_unit: str) -> str | None:
@@ -108,5 +122,7 @@ def _stamp(run: RunContext, enrolment: Enrolment, process_unit: str) -> None:
     }
     if decision.unit == PROCESS:
         fields[conventions.POLICY_UNIT] = blake2b(process_unit.encode(), digest_size=8).hexdigest()
+    if enrolment.value is not None and decision.tuned is not None:
+        fields[conventions.POLICY_VALUE] = decision.tuned.values[enrolment.value]
     for field, value in fields.items():
         run.span.set_attribute(conventions.policy_attribute(decision.policy, field), value)

@@ -270,8 +270,8 @@ class ParallelTools:
             if rule.effects(ToolKey(request.name, declared)) is not ToolEffects.READ:
                 segments.append(Segment(tuple(candidates), request.name))
                 candidates = []
-            elif (
-                template is not None and plan.select(run.command, request.name, declared, asker).rules.get(NAME) is rule
+            elif template is not None and rule.is_of(
+                plan.select(run.command, request.name, declared, asker).rules.get(NAME)
             ):
                 candidate = _candidate(run, request, template)
                 if candidate is not None:

@@ -81,12 +81,16 @@ def _literal(glob: str) -> tuple[bool, int]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A decision made ready to apply; `memo` keeps which writes touch which reads."""
+    """A decision made ready to apply; `memo` keeps which writes touch which reads.
+
+    `by_value` has the same rule with each value of the parameter that is tuned.
+    """
 
     decision: Decision
     parameters: object
     declared: Mapping[str, str]
     memo: dict[tuple[ToolKey, str], bool] = field(default_factory=dict, compare=False)
+    by_value: tuple[Rule, ...] = ()
 
     @property
     def seam(self) -> Seam:
@@ -164,6 +168,10 @@ class Rule:
     @property
     def _writes(self) -> ToolParameters:
         return self.parameters if isinstance(self.parameters, ToolParameters) else _NO_WRITES_NAMED
+
+    def is_of(self, other: Rule | None) -> bool:
+        """Tell whether both are of one decision, whatever value of a tuned parameter each has."""
+        return other is not None and other.decision is self.decision
 
     def governs_like(self, other: Rule) -> bool:
         """Tell whether both do the same to a call they are applied to; stage and allocation may differ."""
@@ -308,7 +316,11 @@ def _rule(decision: Decision, declared: Mapping[str, str]) -> Rule:
     if not (0 <= treatment <= 1 and 0 <= baseline <= 1 and treatment + baseline <= 1 + 1e-9):
         raise ValueError("shares are fractions that add up to at most 1")
     effects = {str(glob): str(word) for glob, word in decision.effects.items()}
-    rule = Rule(decision, OPTIMIZATIONS[decision.optimization].read(decision.parameters), declared)
+    read = OPTIMIZATIONS[decision.optimization].read
+    tuned = decision.tuned
+    tried = () if tuned is None else [{**decision.parameters, tuned.parameter: value} for value in tuned.values]
+    by_value = tuple(Rule(decision, read(parameters), declared) for parameters in tried)
+    rule = Rule(decision, read(decision.parameters), declared, by_value=by_value)
     resolve_effects(ToolKey(""), effects)
     rule.applies("", ToolKey(""))
     rule.is_for(NOBODY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.glob import covers_any
@@ -131,8 +131,17 @@ def _names(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
 
 
 def _parameters(policy: OptimizationPolicy, limit: BoundarySpec) -> Iterator[str]:
-    # By name, so that a limit holds for every optimization that has such a parameter.
-    parameters = policy.spec.optimize.parameters
+    # By name, so that a limit holds for every optimization that has such a parameter, and for every value it is tuned to.
+    parameters, tune = policy.spec.optimize.parameters, policy.spec.tune
+    said = list(_exceeded(parameters, limit))
+    if tune is not None:
+        field = tune.tunable(policy.spec.optimize.type).field
+        tried = (parameters.model_copy(update={field: value}) for value in policy.spec.tuned_values())
+        said += [message for one in tried for message in _exceeded(one, limit)]
+    yield from dict.fromkeys(said)
+
+
+def _exceeded(parameters: BaseModel, limit: BoundarySpec) -> Iterator[str]:
     ttl_s = getattr(parameters, "ttl_s", None)
     if ttl_s is not None and ttl_s > limit.max_ttl_s:
         yield f"spec.optimize.with.ttl is {format_duration(ttl_s)}, allowed is {format_duration(limit.max_ttl_s)}"

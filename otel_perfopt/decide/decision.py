@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
+from otel_perfopt.decide.tuned import Tuned
 
 SNAPSHOT_VERSION = 1
 # Over HTTP: how old the document is by the controller's own clock, in seconds.
@@ -36,7 +37,8 @@ class Decision:
 
     `stage` is `shadow`, `canary-N` or `active`; `unit` is what is allocated (conversation, user,
     process); `salt` makes allocations of policies independent. `effects` states what tools do to
-    the world, by glob over tool names (`read`, `write`). `finding` names the finding that caused it.
+    the world, by glob over tool names (`read`, `write`). `finding` names the finding that caused it. `tuned` gives
+    each treated unit a value of one parameter, in place of the one in `parameters`.
     """
 
     policy: str
@@ -51,6 +53,7 @@ class Decision:
     unit: str = "conversation"
     salt: str = ""
     finding: str = ""
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Snapshot:
             # What only adaptive policies have is left out of the others, which older agents can read as ever.
             if not decision["allocation"]["start"]:
                 del decision["allocation"]["start"]
+            if decision["tuned"] is None:
+                del decision["tuned"]
         return json.dumps(raw, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -115,7 +120,9 @@ def _decision(raw: Mapping[str, object]) -> Decision:
     allocation, match, exclude = fields.pop("allocation"), fields.pop("match"), fields.pop("exclude")
     if not (isinstance(allocation, dict) and isinstance(match, dict) and isinstance(exclude, dict)):
         raise TypeError("allocation, match and exclude are objects")
+    tuned = fields.pop("tuned", None)
     return Decision(
+        tuned=Tuned.read(tuned) if isinstance(tuned, dict) else None,
         allocation=Allocation(**allocation),
         match=_match(match),
         exclude=_match(exclude),

@@ -26,6 +26,7 @@ from otel_perfopt.decide.people import Preferences, Users
 from otel_perfopt.decide.quantity import Duration, Percent
 from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, Goal, Guardrail, Rollback, Rollout
 from otel_perfopt.decide.strategy import Strategy, strategy_mapping
+from otel_perfopt.decide.tuning import Tune, tuned_scope_problem
 
 EffectsWord = Literal["read", "write", "unknown"]
 Gate = Literal["shadow", "canary", "active"]
@@ -160,6 +161,8 @@ class PolicySpec(DeclaredModel):
         Strategy | None, BeforeValidator(strategy_mapping, json_schema_input_type=Name | Strategy | None)
     ] = None
 
+    tune: Tune | None = None
+
     @model_validator(mode="before")
     @classmethod
     def _unit_of_process(cls, data: object) -> object:
@@ -208,6 +211,19 @@ class PolicySpec(DeclaredModel):
         if self.strategy is not None and self.rollout.unit == "process":
             raise ValueError("alternatives are switched by conversation or user; a process keeps what it began with")
         return self
+
+    @model_validator(mode="after")
+    def _tunes(self) -> Self:
+        if self.tune is not None:
+            problem = tuned_scope_problem(self.optimize.type, self.optimize.parameters)
+            if problem is not None:
+                raise ValueError(problem)
+            self.tune.numbers(self.optimize.type)
+        return self
+
+    def tuned_values(self) -> tuple[float | int, ...]:
+        """Return the values that are tried, as agents have them; none where nothing is tuned."""
+        return self.tune.numbers(self.optimize.type) if self.tune is not None else ()
 
     @property
     def kind(self) -> OptimizationType:

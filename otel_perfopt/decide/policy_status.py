@@ -15,6 +15,7 @@ from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_file import LoadedPolicy
 from otel_perfopt.decide.seating import Alternative
 from otel_perfopt.decide.state import PolicyState, State
+from otel_perfopt.decide.tuned import Tuned
 from otel_perfopt.errors import TransitionError
 
 
@@ -25,7 +26,7 @@ class PolicyStatus:
     `loaded` is the version in force; `state` where it stands; `pending_gate` what waits for an
     approval; `violations` what boundaries forbid in it; `can` what a person may ask for now;
     `withheld` says that it runs as baseline because going back could not be written down; `seat` is its share
-    beside its alternatives, None where it has none.
+    beside its alternatives, None where it has none; `dropped` are the values (indices) that tuning has ended with.
     """
 
     loaded: LoadedPolicy
@@ -36,6 +37,7 @@ class PolicyStatus:
     can: tuple[str, ...]
     withheld: bool = False
     seat: Allocation | None = None
+    dropped: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:
@@ -96,7 +98,18 @@ def status_of(
         authors=authors_of(loaded, journal, catalog.home),
         can=possible_requests(state),
         withheld=withheld,
+        dropped=journal.adaptations.tuning(loaded.name, loaded.digest).dropped,
     )
+
+
+def tuned_of(status: PolicyStatus) -> Tuned | None:
+    """Return the values that a policy tries and those that are left; None where it tunes nothing."""
+    spec = status.policy.spec
+    if spec.tune is None:
+        return None
+    values = spec.tuned_values()
+    left = tuple(index for index in range(len(values)) if index not in status.dropped)
+    return Tuned(spec.tune.tunable(spec.optimize.type).field, values, left or tuple(range(len(values))))
 
 
 def pending_approval(status: PolicyStatus, gate: str | None, actor: str, catalog: Catalog, now_ns: int) -> Approval:

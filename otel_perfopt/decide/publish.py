@@ -13,7 +13,7 @@ from otel_perfopt.decide.digest import salt_of
 from otel_perfopt.decide.durable_file import write_atomically
 from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
 from otel_perfopt.decide.policy_set import PolicySet
-from otel_perfopt.decide.policy_status import PolicyStatus, declared_allocation
+from otel_perfopt.decide.policy_status import PolicyStatus, declared_allocation, tuned_of
 from otel_perfopt.decide.seating import group_salt
 from otel_perfopt.decide.segment_stand_down import is_personal, without_stood_down
 from otel_perfopt.errors import PublishError
@@ -105,6 +105,7 @@ def _decision(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Dec
         unit=spec.rollout.unit,
         salt=salt_of(status.digest) if spec.strategy is None else group_salt(spec.strategy.group),
         finding=status.policy.metadata.annotations.get(FINDING_ANNOTATION, ""),
+        tuned=tuned_of(status),
     )
 
 

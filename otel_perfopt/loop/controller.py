@@ -27,6 +27,7 @@ from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standin
 from otel_perfopt.loop.proposing import propose_ranked
 from otel_perfopt.loop.segment_watch import SegmentWatch
 from otel_perfopt.loop.strategy_switch import StrategySwitch
+from otel_perfopt.loop.tuner import Tuner
 
 # Reading may take no more than this share of the lease in one turn, so that a backlog never lets it run out.
 READ_SHARE = 0.25
@@ -78,7 +79,8 @@ class Controller:
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
         self.live = LiveWatch()
         self.strategies = StrategySwitch()
-        self.observatory.run_listeners += [self.live.observe, self.strategies.observe]
+        self.tuner = Tuner()
+        self.observatory.run_listeners += [self.live.observe, self.strategies.observe, self.tuner.observe]
         self.learned = NOTHING_LEARNED
         self._segments = SegmentWatch()
         self._learned_file = LearnedFile(home)
@@ -111,6 +113,7 @@ class Controller:
         """Choose among what is approved by how it does now; from a part of the telemetry nothing is chosen."""
         if not self.observatory.behind and self.policies.healthy and not self.policies.killed:
             problems += _guarded(lambda: self.strategies.turn(self.policies, now_ns), (), problems)
+            _guarded(lambda: self.tuner.turn(self.policies, now_ns), None, problems)
 
     def _is_due(self, now_ns: int) -> bool:
         """Tell whether the snapshot cannot wait for the turn's end: at the start, and after a turn that took long."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from otel_perfopt.decide.allocation import TREATMENT, Allocation
@@ -23,16 +22,15 @@ from otel_perfopt.decide.seating import (
     strategy_entry,
 )
 from otel_perfopt.decide.state import State
-from otel_perfopt.execution.model import Assignment, Execution
-from otel_perfopt.verify.metric_kind import metric_kind
+from otel_perfopt.execution.model import Execution
+from otel_perfopt.loop.run_value import run_value
 from otel_perfopt.verify.strategy_race import EXPLORE, KEEP, SWITCH, RaceSettings, StrategyRace
-from otel_perfopt.verify.units import USER, units_of
+from otel_perfopt.verify.units import USER
 
 # Agents follow a new snapshot within some seconds; units that begin before are of neither allocation.
 SETTLE_S = 5.0
 MAX_SEEN = 200_000
 _EVENTS = {SWITCH: SWITCH_EVENT, KEEP: KEEP_EVENT, EXPLORE: EXPLORE_EVENT}
-_PROBE = "strategy"
 
 
 @dataclass(slots=True)
@@ -179,7 +177,7 @@ def _count(group: _Group, execution: Execution) -> None:
     member = next((one for one, seat in group.seats.items() if seat.arm(group.salt, unit) == TREATMENT), None)
     if member is None or any(other != member for other in _treated_by(group, execution)):
         return
-    value = _value(group.metric, execution)
+    value = run_value(group.metric, execution)
     if value is not None:
         race.observe(unit, member, value, execution.command.start_ns)
 
@@ -189,13 +187,3 @@ def _treated_by(group: _Group, execution: Execution) -> Iterator[str]:
     for policy, one in execution.arms.items():
         if policy in group.seats and one.arm == TREATMENT and one.stage != str(State.SHADOW):
             yield policy
-
-
-def _value(metric: str, execution: Execution) -> float | None:
-    """Return what one run says of a metric, as a unit of it alone would."""
-    probed = replace(execution, arms={_PROBE: Assignment(TREATMENT, _PROBE, _PROBE, 0.5)})
-    kind = metric_kind(metric)
-    for unit in units_of([probed]):
-        value = unit.values.get(kind.reads or metric)
-        return value if value is not None and math.isfinite(value) else None
-    return None

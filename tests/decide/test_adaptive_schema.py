@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from otel_perfopt.decide.boundary import DEFAULT_BOUNDARY, violations
 from otel_perfopt.decide.digest import policy_digest
 from otel_perfopt.decide.live import LIVE_MEASURES, PER_MINUTE, SECONDS, Live, format_level, parse_level
+from otel_perfopt.decide.quantity import parse_percent
+from otel_perfopt.decide.tuning import TUNABLE_PARAMETERS, Tune
 
 
 def texts(unit):
@@ -86,3 +89,63 @@ BEFORE = {
     "plain": "sha256:f69a0870d0e35fba1fe75f50ad82750dbd241ad77efd8727f9e67ced12efa8e2",
     "trend": "sha256:baee4ae24339b408410ac663b51976715863a1cb547d005afb6297e38fa35c6a",
 }
+
+
+@given(st.sampled_from(sorted(TUNABLE_PARAMETERS)), st.data())
+def test_every_range_gives_values_inside_it(optimization, data):
+    """From one end to the other, in as many steps as asked or fewer, from small to large and never outside."""
+    word = data.draw(st.sampled_from(sorted(TUNABLE_PARAMETERS[optimization])))
+    parameter = TUNABLE_PARAMETERS[optimization][word]
+    is_share, is_whole = parameter.quantity.read is parse_percent, parameter.quantity.is_whole
+    range_of = (
+        st.integers(50, 99) if is_share else st.integers(max(2, int(parameter.least)), int(min(parameter.most, 5000)))
+    )
+    ends = sorted((data.draw(range_of), data.draw(range_of)))
+    written = [end if is_whole else f"{end}{'%' if is_share else 's'}" for end in ends]
+    steps = data.draw(st.integers(2, 9))
+    tune = Tune.model_validate({"parameter": word, "from": written[0], "to": written[1], "steps": steps})
+    if ends[0] >= ends[1]:
+        with pytest.raises(ValueError, match="from must be less"):
+            tune.numbers(optimization)
+        return
+    numbers = tune.numbers(optimization)
+    low, high = (parameter.quantity.read(one) for one in written)
+    assert list(numbers) == sorted(set(numbers))
+    assert (numbers[0], numbers[-1]) == (low, high)
+    assert 2 <= len(numbers) <= steps
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"tune": {"parameter": "ttl"}}, "needs either values, or from and to"),
+        ({"tune": {"parameter": "tt", "values": ["1m", "2m"]}}, "did you mean 'ttl'"),
+        ({"tune": {"parameter": "ttl", "values": [1, 2]}}, "is no duration"),
+        ({"tune": {"parameter": "ttl", "values": ["1m", "60s"]}}, "two different values"),
+        ({"tune": {"parameter": "ttl", "values": ["1m"], "from": "1m", "to": "2m"}}, "needs either"),
+        (
+            {
+                "optimize": {"type": "tool_cache", "with": {"scope": "user"}},
+                "tune": {"parameter": "ttl", "values": ["1m", "2m"]},
+            },
+            "tune it with scope: conversation",
+        ),
+        (
+            {"optimize": {"type": "parallel_tools"}, "tune": {"parameter": "maxConcurrency", "from": 2, "to": 99}},
+            "between 2 and 64",
+        ),
+        ({"optimize": {"type": "prompt_tidy"}, "tune": {"parameter": "x", "values": [1, 2]}}, "cannot be tuned"),
+    ],
+)
+def test_what_cannot_be_tuned_is_told(policy, spec, told):
+    """Each mistake has its sentence."""
+    with pytest.raises(ValidationError, match=told):
+        policy(**spec)
+
+
+def test_a_boundary_holds_for_every_value_that_is_tried(policy):
+    """One value beyond the boundary forbids the policy, although the declared one is inside."""
+    tuned = policy(optimize={"type": "parallel_tools"}, tune={"parameter": "maxConcurrency", "from": 2, "to": 32})
+    assert any("maxConcurrency is 32, allowed is 16" in message for message in violations(tuned, [DEFAULT_BOUNDARY]))
+    tuned = policy(optimize={"type": "parallel_tools"}, tune={"parameter": "maxConcurrency", "from": 2, "to": 16})
+    assert not violations(tuned, [DEFAULT_BOUNDARY])
