@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +17,7 @@ Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
 _NO_PARAMETERS: Final[Parameters] = {}
 _FIRST_LINE: Final = 400
+_UNREACHABLE: Final = re.compile(r"HTTPS?Connection.*\[Errno -?\d+\] ([^\"')]+)")
 # Sorting and grouping go to disk beyond this, so that a big store is read in a small process.
 _SPILL_BYTES: Final = 512 << 20
 _SETTINGS: Final = {
@@ -149,4 +151,8 @@ def _client_errors() -> tuple[type[Exception], ...]:
 
 def _store_error(address: StoreAddress, error: Exception) -> StoreError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    # The driver wraps a refused connection in three layers of its own words.
+    refused = _UNREACHABLE.search(lines[0])
+    if refused is not None:
+        return StoreError(f"the store {address} cannot be reached: {refused.group(1)}")
     return StoreError(f"the store {address}: {lines[0][:_FIRST_LINE]}")
