@@ -26,6 +26,7 @@ from otel_perfopt.analyse.notes import notes_of
 from otel_perfopt.analyse.opportunity import OpportunityDetector
 from otel_perfopt.analyse.over_thinking import OverThinking
 from otel_perfopt.analyse.overlap_use import OverlapUse
+from otel_perfopt.analyse.preference_use import PreferenceUse
 from otel_perfopt.analyse.queueing import Queueing
 from otel_perfopt.analyse.ranking import ranked
 from otel_perfopt.analyse.rate_limit import RateLimit
@@ -46,8 +47,10 @@ from otel_perfopt.analyse.store_totals import StoreTotals
 from otel_perfopt.analyse.totals import Totals, input_tally
 from otel_perfopt.analyse.typical_run import TypicalRun
 from otel_perfopt.analyse.usage_table import UsageTable
+from otel_perfopt.analyse.useful_share import UsefulResults
 from otel_perfopt.analyse.warm_up_calls import WarmUpCalls, with_warm_calls
 from otel_perfopt.analyse.workflow import Workflow
+from otel_perfopt.analyse.worth import wholes_of, with_worth
 from otel_perfopt.execution.model import Execution, Target
 from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.source import ExecutionSource
@@ -72,10 +75,10 @@ DETECTORS: tuple[DetectorFactory, ...] = (
     Queueing,
     Saturation,
     MemoryGrowth,
+    ModuleStart,
+    WarmUpCalls,
     Sequence,
     Workflow,
-    WarmUpCalls,
-    ModuleStart,
     EfficiencyPattern,
     Allocation,
     SlowCluster,
@@ -115,8 +118,10 @@ _MEMBERS: Final = (
     "_repeats",
     "_errors",
     "_next",
+    "_preferences",
     "_typical",
     "_histories",
+    "_useful",
 )
 OPPORTUNITY: Final = len(_MEMBERS)
 
@@ -134,8 +139,10 @@ class Analyser:
         self._repeats = RepeatUse()
         self._errors = ErrorCost()
         self._next = NextStepCounts()
+        self._preferences = PreferenceUse()
         self._typical = TypicalRun()
         self._histories = Histories()
+        self._useful = UsefulResults(seed)
         self._opportunities = OpportunityDetector(seed)
         self._detectors: tuple[Detector, ...] = (self._opportunities, *(make(seed) for make in detectors))
         self._observers: tuple[Callable[[Execution], None], ...] = (
@@ -146,8 +153,10 @@ class Analyser:
             self._repeats.observe,
             self._errors.observe,
             self._next.observe,
+            self._preferences.observe,
             self._typical.observe,
             self._histories.observe,
+            self._useful.observe,
             *(detector.observe for detector in self._detectors),
         )
 
@@ -212,11 +221,12 @@ class Analyser:
             cost_usd=totals.cost_usd,
             time_shares=usage.time_shares(),
             thinking=usage.thinking(totals.tokens),
-            context=self._context.result(),
+            context=replace(self._context.result(), useful=self._useful.result()),
             parallelism=self._overlap.result(),
             repetition=self._repeats.result(),
             errors=self._errors.result(),
             next_steps=self._next.result(),
+            preferences=self._preferences.result(),
             histories=series.histories,
             correlations=series.correlations,
             regressions=series.regressions,
@@ -232,12 +242,14 @@ class Analyser:
         window_ns = self._totals.window_ns()
         found = [finding for detector in self._detectors for finding in detector.findings()]
         found = with_savings(found, opportunities, replayed=window_ns is not None) + series_findings(series)
+        found = with_warm_calls(found, self._detectors)
         # A finding on a time of its own, such as a coming peak, keeps that.
         whole = window_ns or (0, 0)
-        return ranked(finding if any(finding.window_ns) else replace(finding, window_ns=whole) for finding in found)
+        found = [finding if any(finding.window_ns) else replace(finding, window_ns=whole) for finding in found]
+        totals, commands = self._totals, self._usage.commands()
+        return ranked(with_worth(found, wholes_of(self._counts(), totals.tokens, totals.cost_usd, window_ns, commands)))
 
     def _notes(self) -> tuple[str, ...]:
-        found = with_warm_calls(found, self._detectors)
         return notes_of(self._counts(), self._usage.tools(), self._usage.models())
 
     def _counts(self) -> Counts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.finding import Finding, Interval
 from otel_perfopt.analyse.history import History, LoadCorrelation, Regression
+from otel_perfopt.analyse.preference_profile import Preferences
 from otel_perfopt.analyse.recommendation import Recommendation
 from otel_perfopt.execution.model import NO_TOKENS, StepKind, Target, TokenUsage
 from otel_perfopt.signal.source import ReadProblem
@@ -367,6 +368,7 @@ class Analysis:
     repetition: Repetition = field(default_factory=Repetition)
     errors: tuple[ErrorRow, ...] = ()
     next_steps: NextSteps = field(default_factory=NextSteps)
+    preferences: Preferences = field(default_factory=Preferences)
     histories: tuple[History, ...] = ()
     correlations: tuple[LoadCorrelation, ...] = ()
     regressions: tuple[Regression, ...] = ()

@@ -42,6 +42,10 @@ COMMANDS = {
         "Keep telemetry where years of it can be asked: import, info, compact, export.",
     ),
     "learned": ("otel_perfopt.cli.learned", "Show what ended roll-outs taught: effects, predictions, failures."),
+    "preference": (
+        "otel_perfopt.cli.preference",
+        "Print a user's digest, as policies name users, and what is preferred.",
+    ),
     "ledger": ("otel_perfopt.cli.ledger", "Show the ledger, or verify its chain."),
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_perfopt.analyse.preference_learner import PreferenceLearner
+from otel_perfopt.analyse.preference_profile import PreferenceProfile
 from otel_perfopt.decide.personalization import MAX_COMMAND_CHARS, MAX_COMMANDS, MAX_USERS, Personalization
 from otel_perfopt.decide.user_salt import make_user_salt, user_salt
 from otel_perfopt.execution.model import Evaluation, Execution
@@ -61,6 +62,15 @@ class People:
         except Exception as error:
             self._fault(error)
             return Personalization(self._salt)
+
+    def profiles(self, user: str, now_ns: int) -> tuple[PreferenceProfile, ...]:
+        """Return what a user (a digest) prefers at each command used; nothing of one who is not known."""
+        if self._learner is None:
+            return ()
+        self._learner.settle(now_ns)
+        runs = next((runs for digest, runs in self._learner.users() if digest == user), ())
+        commands = sorted({run.command for run in runs})
+        return tuple(self._learner.profile(user, command, now_ns) for command in commands)
 
     def state(self) -> Mapping[str, Any]:
         """Return everything as plain data, from which another goes on; users are digests in it."""

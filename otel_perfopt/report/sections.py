@@ -6,6 +6,7 @@ from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.report.activity import errors, next_steps, parallelism, repetition
 from otel_perfopt.report.history import history
 from otel_perfopt.report.overview import findings, opportunities, overview, problems
+from otel_perfopt.report.preferences import preferences
 from otel_perfopt.report.printable import printable
 from otel_perfopt.report.recommendations import recommendations, together
 from otel_perfopt.report.run import slow_run
@@ -26,6 +27,7 @@ _PARTS = (
     repetition,
     errors,
     next_steps,
+    preferences,
     history,
     slow_run,
     problems,
