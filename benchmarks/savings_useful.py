@@ -39,6 +39,7 @@ from otel_perfopt.analyse.useful_passages import Exchange, PassageUse, passage_u
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
 from otel_perfopt.signal.calls import InferenceCall, InferenceOutcome, RunContext, ToolRequest
+from otel_perfopt.signal.quoted import MarkMemo
 
 DRAWS = 2000
 GOAL = 0.30
@@ -86,10 +87,10 @@ def use_of(optimization: str, parameters: dict[str, Any]) -> Use:
 
 def kept(before: Iterable[Exchange], after: Iterable[Exchange]) -> tuple[int, int]:
     """Return how many marks replies took from what is changed, and how many of them are still there, as shadow counts them."""
-    used = still = 0
+    used, still, memo = 0, 0, MarkMemo()
     for one, other in zip(before, after, strict=True):
         requests = tuple(ToolRequest("", name, {"": arguments}) for name, arguments in one.calls)
-        found = retention(one.request, other.request, InferenceOutcome(requests=requests, text=one.text))
+        found = retention(one.request, other.request, InferenceOutcome(requests=requests, text=one.text), memo)
         if found is not None:
             used, still = used + found.used, still + found.kept
     return used, still

@@ -13,7 +13,7 @@ from otel_perfopt.act.fault_log import SELECTION, FaultLog
 from otel_perfopt.act.inference_table import CONTEXT_REWRITERS, InferenceOptimizations
 from otel_perfopt.act.link import Link
 from otel_perfopt.act.middleware import Proceed, ProceedAsync, Rewriter, guard, guard_async
-from otel_perfopt.act.retention import watch
+from otel_perfopt.act.retention import RetentionWatch
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Rule
 from otel_perfopt.act.snapshot_source import InForce
@@ -39,6 +39,7 @@ class InferenceRuntime:
     ) -> None:
         self._standing = standing
         self._faults = faults
+        self._retention = RetentionWatch()
         self._link = Link(faults, repeatable=True)
         self._rewriters = optimizations.rewriters
         self._middlewares = optimizations.middlewares
@@ -67,6 +68,7 @@ class InferenceRuntime:
 
     def after_fork(self) -> None:
         """Leave the parent's threads, locks and results behind; called in the child."""
+        self._retention.after_fork()
         for optimization in (*self._rewriters, *self._middlewares):
             renew = getattr(optimization, "after_fork", None)
             if renew is not None:
@@ -147,7 +149,7 @@ class InferenceRuntime:
         try:
             changes = rewriter.rewrite(use, call)
             if changes and use.shadow and rewriter.name in CONTEXT_REWRITERS:
-                watch(use, call, changes)
+                self._retention.watch(use, call, changes)
         except Exception as error:
             self._faults.note(rewriter.name, error, call.run, use.policy)
             return False

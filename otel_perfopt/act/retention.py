@@ -13,7 +13,7 @@ from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.tool_results import offered_name
 from otel_perfopt.signal.calls import InferenceCall, InferenceOutcome
 from otel_perfopt.signal.emit.sent_content import sequence
-from otel_perfopt.signal.quoted import Mark, marks_among, marks_of, texts_in
+from otel_perfopt.signal.quoted import MarkMemo, marks_of, texts_in
 
 # What a model reads of a request, whatever the API.
 _READ: Final = ("system", "instructions", "messages", "input")
@@ -30,23 +30,35 @@ class Retention:
     kept: int
 
 
-def watch(use: Use, call: InferenceCall, changes: Mapping[str, Any]) -> None:
-    """Once the call's reply has been read, count what it used of the texts that `changes` would have sent otherwise."""
-    given = _read(call.kwargs)
-    instead = {**given, **_read(changes)}
+class RetentionWatch:
+    """Judges replies in shadow; the marks of a conversation's texts are kept for its next request."""
 
-    def judge(outcome: InferenceOutcome) -> None:
-        if outcome.error is not None or not outcome.complete:
-            return
-        found = retention(given, instead, outcome)
-        if found is not None and found.used:
-            count(call.run, use.policy, c.POLICY_USED, found.used)
-            count(call.run, use.policy, c.POLICY_USED_KEPT, found.kept)
+    def __init__(self) -> None:
+        self._memo = MarkMemo()
 
-    call.on_end.append(judge)
+    def watch(self, use: Use, call: InferenceCall, changes: Mapping[str, Any]) -> None:
+        """Once the call's reply has been read, count what it used of the texts that `changes` would have sent otherwise."""
+        given = _read(call.kwargs)
+        instead = {**given, **_read(changes)}
+
+        def judge(outcome: InferenceOutcome) -> None:
+            if outcome.error is not None or not outcome.complete:
+                return
+            found = retention(given, instead, outcome, self._memo)
+            if found is not None and found.used:
+                count(call.run, use.policy, c.POLICY_USED, found.used)
+                count(call.run, use.policy, c.POLICY_USED_KEPT, found.kept)
+
+        call.on_end.append(judge)
+
+    def after_fork(self) -> None:
+        """Make the lock anew in the child."""
+        self._memo.after_fork()
 
 
-def retention(given: Mapping[str, Any], instead: Mapping[str, Any], outcome: InferenceOutcome) -> Retention | None:
+def retention(
+    given: Mapping[str, Any], instead: Mapping[str, Any], outcome: InferenceOutcome, memo: MarkMemo
+) -> Retention | None:
     """Compare what a reply says and asks for with both forms of its request; None of one too long to be looked through.
 
     A mark counts as used where only the changed texts have it, so that it could have come from nowhere
@@ -57,8 +69,9 @@ def retention(given: Mapping[str, Any], instead: Mapping[str, Any], outcome: Inf
         return None
     said = marks_of((outcome.text, *(request.arguments for request in outcome.requests)))
     changed, same, put = before - after, before & after, after - before
-    used = _used(said, changed, same)
-    kept = marks_among(put, used)
+    found = memo.among(changed, said)
+    used = found - memo.among(same, found) if found else found
+    kept = memo.among(put, used)
     called = {request.name for request in outcome.requests} & _offered(given)
     lost = called - _offered(instead)
     return Retention(len(used) + len(lost), len(kept))
@@ -66,11 +79,6 @@ def retention(given: Mapping[str, Any], instead: Mapping[str, Any], outcome: Inf
 
 def _read(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in request.items() if name in _READ or name == _TOOLS}
-
-
-def _used(said: frozenset[Mark], changed: Iterable[str], same: Iterable[str]) -> frozenset[Mark]:
-    found = marks_among(changed, said)
-    return found - marks_among(same, found) if found else found
 
 
 def _texts(request: Mapping[str, Any]) -> Iterable[str]:

@@ -17,7 +17,6 @@ from otel_perfopt.decide.observation import (
 )
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.quantity import format_duration, format_percent
-from otel_perfopt.decide.rollout import MIN_RETAINED
 from otel_perfopt.decide.state import PolicyState, State
 from otel_perfopt.errors import TransitionError
 
@@ -81,7 +80,7 @@ def shadow_not_clean(at: Situation) -> str | None:
 
 def context_lost(at: Situation) -> str | None:
     """Shadow showed that a shorter context would have lacked what replies used."""
-    retained, needed = _retained(at), _needed_share(at)
+    retained, needed = _retained(at), at.policy.spec.needed_retention
     if retained is None or needed is None or retained.high >= needed:
         return None
     return f"the shorter context would have kept {retained}, and {format_percent(needed)} are asked for"
@@ -178,21 +177,13 @@ def shadow_passed(at: Situation) -> str | None:
         return None
     if at.stage_s < duration_s:
         return None
-    retained, needed = report.retained, _needed_share(at)
+    retained, needed = report.retained, at.policy.spec.needed_retention
     if not needed:
         return f"shadow was clean over {report.calls} calls"
     # Nobody seen to use anything is no sign that nothing is needed.
     if retained is None or retained.low < needed:
         return None
     return f"shadow was clean over {report.calls} calls and kept {retained}"
-
-
-def _needed_share(at: Situation) -> float | None:
-    spec = at.policy.spec
-    if not spec.kind.shortens_context:
-        return None
-    asked = spec.rollout.limits.min_retained
-    return MIN_RETAINED if asked is None else asked
 
 
 def _retained(at: Situation) -> Retained | None:

@@ -64,7 +64,10 @@ def _steps(policy: OptimizationPolicy, size: ExpectedSize) -> Iterator[PlannedSt
     if rollout.shadow_s is not None:
         long = format_duration(rollout.shadow_s)
         gate = "shadow" if "shadow" in gates else ""
-        yield PlannedStep("shadow", f"watches for {long}, changes nothing", gate, days=rollout.shadow_s / _DAY_S)
+        kept = spec.needed_retention
+        until = f", and until it is shown to keep {format_percent(kept)} of what replies use" if kept else ""
+        does = f"watches for {long}{until}, changes nothing"
+        yield PlannedStep("shadow", does, gate, days=rollout.shadow_s / _DAY_S)
     if spec.mode == "shadow":
         return
     steps = rollout.canary_steps

@@ -24,7 +24,7 @@ from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES, Optimize
 from otel_perfopt.decide.optimizations.kind import OptimizationType
 from otel_perfopt.decide.people import Preferences, Users
 from otel_perfopt.decide.quantity import Duration, Percent
-from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, Goal, Guardrail, Rollback, Rollout
+from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, MIN_RETAINED, Goal, Guardrail, Rollback, Rollout
 from otel_perfopt.decide.strategy import Strategy, strategy_mapping
 from otel_perfopt.decide.tuning import Tune, tuned_scope_problem
 
@@ -235,6 +235,12 @@ class OptimizationPolicy(DeclaredModel):
     """One declared policy."""
 
     api_version: Literal["perfopt.dev/v1"]
+    @property
+    def needed_retention(self) -> float | None:
+        """The share of what replies use that shadow must show to be kept; None for types that leave out nothing."""
+        asked = self.rollout.limits.min_retained
+        return (MIN_RETAINED if asked is None else asked) if self.kind.shortens_context else None
+
     kind: Literal["OptimizationPolicy"]
     metadata: Metadata
     spec: PolicySpec

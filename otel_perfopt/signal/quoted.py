@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from otel_perfopt.signal.content_facts import structure
@@ -19,6 +21,44 @@ _WORD = re.compile(r"[^\W_]+")
 Mark = int | str
 
 
+class MarkMemo:
+    """Marks of texts that come again and again, as those of a conversation do; about ten bytes a character, bounded."""
+
+    def __init__(self, max_chars: int = 1_000_000) -> None:
+        self._max_chars = max_chars
+        self._chars = 0
+        self._kept: OrderedDict[str, frozenset[Mark]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def among(self, texts: Iterable[str], wanted: frozenset[Mark]) -> frozenset[Mark]:
+        """Return those of the wanted marks that the texts have."""
+        found: frozenset[Mark] = frozenset()
+        for text in texts:
+            if len(found) == len(wanted):
+                break
+            found |= wanted & self._marks(text)
+        return found
+
+    def after_fork(self) -> None:
+        """Make the lock anew; what was made of texts holds."""
+        self._lock = threading.Lock()
+
+    def _marks(self, text: str) -> frozenset[Mark]:
+        with self._lock:
+            kept = self._kept.get(text)
+            if kept is not None:
+                self._kept.move_to_end(text)
+                return kept
+        made = marks_of((text,))
+        with self._lock:
+            if text not in self._kept:
+                self._kept[text] = made
+                self._chars += len(text)
+            while self._chars > self._max_chars:
+                self._chars -= len(self._kept.popitem(last=False)[0])
+        return made
+
+
 def marks_of(contents: Iterable[object]) -> frozenset[Mark]:
     """Return the marks of several contents: digests of specific values, and numbers for runs of five words.
 
@@ -26,16 +66,6 @@ def marks_of(contents: Iterable[object]) -> frozenset[Mark]:
     same marks. The numbers are equal for equal words in this process only.
     """
     return frozenset(mark for content in contents for mark in _marks(content))
-
-
-def marks_among(contents: Iterable[object], wanted: Collection[Mark]) -> frozenset[Mark]:
-    """Return those of the wanted marks that the contents have; what else they hold is not kept."""
-    found: set[Mark] = set()
-    for content in contents:
-        if len(found) == len(wanted):
-            break
-        found.update(mark for mark in _marks(content) if mark in wanted)
-    return frozenset(found)
 
 
 def texts_in(value: object, depth: int = MAX_DEPTH) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_perfopt.decide.digest import policy_digest
+from otel_perfopt.decide.implementation_plan import implementation_plan
 from otel_perfopt.decide.lifecycle import next_transition
 from otel_perfopt.decide.observation import Inputs, Observation, Retained, ShadowReport
 from otel_perfopt.decide.state import PolicyState, State
@@ -60,3 +61,12 @@ def test_a_threshold_nobody_set_voids_no_approval(policy):
     plain = policy_digest(policy(**spec))
     assert policy_digest(policy(**spec, rollout={"limits": {}})) == plain
     assert policy_digest(policy(**spec, rollout={"limits": {"minRetained": "98%"}})) != plain
+
+
+def test_the_plan_says_what_shadow_waits_for(policy):
+    """Whoever reads the plan knows that time alone is not enough."""
+    spec = {"match": {"command": ["/q"]}, "optimize": {"type": "selective_context"}}
+    shadow, *_ = implementation_plan(policy(**spec))
+    assert "until it is shown to keep 98% of what replies use" in shadow.does
+    other, *_ = implementation_plan(policy(match={"tool": ["search"]}))
+    assert "keep" not in other.does
