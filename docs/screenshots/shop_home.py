@@ -35,7 +35,7 @@ ROLLOUT = {
 GUARDRAILS = (
     {"metric": "task_failure", "maxIncrease": "10pp"},
     {"metric": "latency_p95_exceed", "maxIncrease": "12pp"},
-    {"metric": "tokens", "maxIncrease": "10%"},
+    {"metric": "tokens", "maxIncrease": "15%"},
 )
 HARMFUL = """# Keeps orders for five minutes, for everybody, while other people change them.
 apiVersion: perfopt.dev/v1
@@ -98,11 +98,12 @@ class Shop:
         return self.now_ns
 
     def history(self, days: int, talks_an_hour: float) -> None:
-        """Let the agents work, unoptimized; the last third of it on a release that is slower."""
+        """Let the agents work, unoptimized; the last third of it, at most three days, on a release that is slower."""
+        released = max(days * 16, (days - 3) * 24)
         for hour in range(days * 24):
-            if hour == days * 16:
+            if hour == released:
                 self.release, self.slower = "1.5.0", 1.3
-            busy = 1 + 0.75 * math.sin(2 * math.pi * (hour % 24 - 9) / 24)
+            busy = _busy(hour)
             talks = self._poisson(talks_an_hour * busy)
             for moment in sorted(self.random.random() for _ in range(talks)):
                 self.now_ns = START + int((hour + moment) * HOUR)
@@ -114,8 +115,9 @@ class Shop:
         """Let conversations come that do what the snapshot says."""
         decisions = Snapshot.from_json((self.home / "snapshot.json").read_text()).decisions
         for _ in range(talks):
-            self.now_ns += int(every_s * SECOND)
-            self.talk(decisions, 1.0)
+            busy = _busy((self.now_ns - START) / HOUR)
+            self.now_ns += int(every_s / busy * SECOND)
+            self.talk(decisions, 1.0 + 0.25 * (busy - 1))
         self.write("live")
 
     def talk(self, decisions: tuple[Decision, ...], load: float) -> None:
@@ -271,12 +273,17 @@ class Shop:
         return drawn
 
 
-def prepared_home(home: Path, *, days: int = 21, talks_an_hour: float = 2.0, talks: int = 700) -> int:
+def prepared_home(
+    home: Path, *, days: int = 14, talks_an_hour: float = 8.0, talks: int = 1000, compared: int = 14
+) -> int:
     """Fill a home folder and return the Unix time (ns) at which its story ends.
 
-    One policy is active, one is compared, one was taken back, and what else was found waits.
+    One policy is active, one is compared (for so many turns of 25 conversations), one was taken back, and
+    what else was found waits.
     """
     shop = Shop(home)
+    # As many conversations an hour with policies in force as before.
+    every_s = 3600 / talks_an_hour
     shop.history(days, talks_an_hour)
     controller = Controller(home, shop.clock)
     analysis = analyse(RecordedExecutions(open_recorded([home / "telemetry"])))
@@ -284,16 +291,16 @@ def prepared_home(home: Path, *, days: int = 21, talks_an_hour: float = 2.0, tal
     first = next(one for one in written if one.policy.spec.optimize.type == "parallel_tools")
     controller.policies.approve(first.name, "maria", "reads only; the roll-back is automatic", shop.now_ns, "canary")
     controller.turn()
-    _until(shop, controller, first.name, State.ACTIVE, talks)
+    _until(shop, controller, first.name, State.ACTIVE, talks, every_s)
     _declare(controller, shop, "generous-cache", HARMFUL)
     controller.policies.approve("generous-cache", "jonas", "approved in a hurry", shop.now_ns, "canary")
-    _until(shop, controller, "generous-cache", State.ROLLED_BACK, talks)
+    _until(shop, controller, "generous-cache", State.ROLLED_BACK, talks, every_s)
     _declare(controller, shop, "shorter-results", COMPRESSION)
     controller.policies.approve(
         "shorter-results", "maria", "results are long, and few of them are read", shop.now_ns, "canary"
     )
-    for _ in range(talks // 100):
-        _turn(shop, controller)
+    for _ in range(compared):
+        _turn(shop, controller, every_s)
     controller.observatory.save()
     return shop.now_ns
 
@@ -303,24 +310,29 @@ def _declare(controller: Controller, shop: Shop, name: str, text: str) -> None:
     controller.policies.reload(shop.now_ns)
 
 
-def _until(shop: Shop, controller: Controller, name: str, wanted: State, talks: int) -> None:
+def _until(shop: Shop, controller: Controller, name: str, wanted: State, talks: int, every_s: float) -> None:
     for _ in range(talks // 25):
         status = controller.policies.status(name, shop.now_ns)
         if status.state.state is wanted:
             return
-        verdict = _turn(shop, controller)
+        verdict = _turn(shop, controller, every_s)
         if status.pending_gate == "active" and verdict.get(name) == "better":
             controller.policies.approve(name, "maria", "better, with every guardrail held", shop.now_ns, "active")
     raise RuntimeError(f"{name} did not become {wanted}: {controller.policies.status(name, shop.now_ns).state}")
 
 
-def _turn(shop: Shop, controller: Controller) -> dict[str, str]:
+def _turn(shop: Shop, controller: Controller, every_s: float) -> dict[str, str]:
     controller.turn()
-    shop.obey(25, every_s=70)
+    shop.obey(25, every_s)
     # A command's last spans are read a little after it ended.
     shop.now_ns += 20 * SECOND
     turn = controller.turn()
     return {name: standing.observation.conclusion for name, standing in turn.standings.items()}
+
+
+def _busy(hour: float) -> float:
+    """Return how busy the shop is at an hour since the start: most in the afternoon, hardly at night."""
+    return 1 + 0.75 * math.sin(2 * math.pi * (hour % 24 - 9) / 24)
 
 
 def _typed(said: dict[str, Any]) -> list[dict[str, Any]]:

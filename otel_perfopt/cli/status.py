@@ -17,7 +17,7 @@ from otel_perfopt.loop.observatory import Standing
 from otel_perfopt.report.home_view import HomeView, HomeWatch
 from otel_perfopt.report.ledger import what_happened
 from otel_perfopt.report.queue import QueueView
-from otel_perfopt.report.standing import policy_lines, policy_list, policy_table
+from otel_perfopt.report.standing import PolicyLines, policy_list, policy_table
 from otel_perfopt.report.wording import clock
 
 _WATCH_S = 2.0
@@ -43,7 +43,10 @@ def status(home: Path, watch: bool, looks: int | None) -> None:
     def view() -> RenderableType:
         now = home_watch.look(time.time_ns())
         head = Text.assemble(("perfopt status", "bold cyan"), f"  {clock(now.now_ns)} UTC  ", (str(home), "dim"))
-        return Group(head, Text(), _shown(now, policy_lines), _last(now))
+        # Head, titles and what happened last take so many lines; the queue has the rest of the screen.
+        room = console.height - len(now.problems) - len(now.statuses) - _LAST_ENTRIES - 6
+        queue: list[RenderableType] = [Text(), QueueView(now.queue, max(4, room))] if now.queue else []
+        return Group(head, Text(), *_standing(now, PolicyLines), _last(now), *queue)
 
     watch_on(view, console, every_s=_WATCH_S, looks=looks)
 
@@ -51,15 +54,20 @@ def status(home: Path, watch: bool, looks: int | None) -> None:
 def _shown(
     view: HomeView, table: Callable[[Sequence[PolicyStatus], Mapping[str, Standing]], RenderableType]
 ) -> RenderableType:
+    waiting: list[RenderableType] = [Text(), QueueView(view.queue)] if view.queue else []
+    return Group(*_standing(view, table), *waiting)
+
+
+def _standing(
+    view: HomeView, table: Callable[[Sequence[PolicyStatus], Mapping[str, Standing]], RenderableType]
+) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(problem, style="red") for problem in view.problems]
     if view.killed:
         parts.append(Text("everything is switched off: perfopt unkill", style="bold red"))
     if not view.statuses:
         parts.append(Text(f"no policies in {view.home}/policies; perfopt propose writes some from recorded telemetry"))
-        return Group(*parts)
-    parts.append(table(view.statuses, view.standings))
-    waiting: list[RenderableType] = [Text(), QueueView(view.queue)] if view.queue else []
-    return Group(*parts, *waiting)
+        return parts
+    return [*parts, table(view.statuses, view.standings)]
 
 
 def _last(view: HomeView) -> RenderableType:

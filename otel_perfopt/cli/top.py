@@ -44,7 +44,7 @@ def top(*, home: Path, window: float, every: float, looks: int | None, metrics: 
         def view() -> RenderableType:
             now_ns = time.time_ns()
             meters.look(now_ns)
-            head = (str(home), counted(meters.files.files, "metrics file"), "every 10 s")
+            head = (counted(meters.files.files, "metrics file"), "every 10 s", str(home))
             return live_screen(held, head, now_ns, console.size)
     else:
         live = LiveSpans(spans, held)

@@ -42,16 +42,25 @@ def queue_list(items: Sequence[QueueItem]) -> RenderableType:
 
 
 class QueueView:
-    """The queue as the terminal has room for it."""
+    """The queue as the terminal has room for it; with `lines`, no more of it than so many."""
 
-    def __init__(self, items: Sequence[QueueItem]) -> None:
+    def __init__(self, items: Sequence[QueueItem], lines: int | None = None) -> None:
         self._items = items
+        self._lines = lines
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Give the table where all of it fits, else the list."""
         table = queue_table(self._items)
         fits = Measurement.get(console, options.update(width=10_000), table).minimum <= options.max_width
-        yield table if fits else queue_list(self._items)
+        if self._lines is None:
+            yield table if fits else queue_list(self._items)
+            return
+        # A title and a line for what is left out; the table has three lines of frame, the list two lines an item.
+        most = max(1, self._lines - 6 if fits else (self._lines - 2) // 2)
+        shown = self._items[:most]
+        yield queue_table(shown) if fits else queue_list(shown)
+        if len(self._items) > most:
+            yield Text(f"and {len(self._items) - most} more: perfopt status", style="dim")
 
 
 def _cells(item: QueueItem) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,16 @@ _STYLES = {
     State.ROLLED_BACK: "red",
     State.KILLED: "red",
 }
+# Columns of a line, from all that there is to what a narrow terminal has room for.
+_COLUMNS_TRIED = (
+    ("policy", "state", "units", "goal so far", "guardrails"),
+    ("policy", "state", "units", "goal", "guardrails"),
+    ("policy", "state", "units", "goal"),
+    ("policy", "state", "goal"),
+    ("policy", "state"),
+)
+_TITLES = {"goal": "goal so far"}
+_LEAST_SAID = 22
 
 
 def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing]) -> Table:
@@ -54,41 +64,53 @@ def policy_list(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standi
         standing = standings.get(status.name)
         said = what_now(status, standing.verdict if standing else None) + _before_after(standing)
         told.append(Text.assemble((status.name, "bold"), "\n", said.strip()) if said else Text(status.name))
-    return Group(policy_lines(statuses, standings, says=False), *(Padding(text, (1, 0, 0, 0)) for text in told))
+    return Group(PolicyLines(statuses, standings, says=False), *(Padding(text, (1, 0, 0, 0)) for text in told))
 
 
-def policy_lines(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing], *, says: bool = True) -> Table:
-    """Return one line a policy, what waits for a person first; with `says` its end is cut where there is no room."""
-    ranked = sorted(statuses, key=lambda one: (one.pending_gate is None, one.name))
-    rows = [_line(status, standings.get(status.name)) for status in ranked]
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for place, name in enumerate(("policy", "state", "units", "goal so far", "guardrails")):
-        # Only what is said last may be cut where the terminal is narrow.
-        table.add_column(name, no_wrap=True, width=max((len(name), *(len(row[place]) for row in rows))))
-    if says:
-        table.add_column("now")
-    for row in rows:
-        table.add_row(*(row if says else row[:-1]))
-    return table
+class PolicyLines:
+    """One line a policy, what waits for a person first; what has no room is left out, and only what is said is cut."""
+
+    def __init__(
+        self, statuses: Sequence[PolicyStatus], standings: Mapping[str, Standing], *, says: bool = True
+    ) -> None:
+        ranked = sorted(statuses, key=lambda one: (one.pending_gate is None, one.name))
+        self._rows = [_line(status, standings.get(status.name)) for status in ranked]
+        self._says = says
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Give as many columns as there is room for."""
+        said = _LEAST_SAID if self._says else 0
+        drawn = (self._columns(names) for names in _COLUMNS_TRIED)
+        fitting = (columns for columns in drawn if sum(width + 2 for _, width in columns) + said <= options.max_width)
+        columns = next(fitting, self._columns(_COLUMNS_TRIED[-1]))
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        for name, width in columns:
+            table.add_column(_TITLES.get(name, name), no_wrap=True, width=width)
+        if self._says:
+            table.add_column("now")
+        for row in self._rows:
+            table.add_row(*(row[name] for name, _ in columns), *([row["now"]] if self._says else []))
+        yield table
+
+    def _columns(self, names: Sequence[str]) -> list[tuple[str, int]]:
+        titles = ((name, _TITLES.get(name, name)) for name in names)
+        return [(name, max((len(title), *(len(row[name]) for row in self._rows)))) for name, title in titles]
 
 
-def _line(status: PolicyStatus, standing: Standing | None) -> tuple[Text, ...]:
+def _line(status: PolicyStatus, standing: Standing | None) -> Mapping[str, Text]:
     verdict = standing.verdict if standing else None
     waits = f"needs approval ({status.pending_gate})" if status.pending_gate else ""
     stage = status.state.stage or str(status.state.state)
-    return (
-        Text(status.name),
-        Text(stage, style=_STYLES.get(status.state.state, "")),
-        Text(_units(verdict)),
-        Text(_goal(verdict)),
-        Text(guardrails_held(verdict)),
-        Text(
-            waits or what_now(status, verdict).replace("\n", "; "),
-            style="yellow" if waits else "",
-            no_wrap=True,
-            overflow="ellipsis",
-        ),
-    )
+    said = waits or what_now(status, verdict).replace("\n", "; ")
+    return {
+        "policy": Text(status.name),
+        "state": Text(stage, style=_STYLES.get(status.state.state, "")),
+        "units": Text(_units(verdict)),
+        "goal so far": Text(_goal(verdict)),
+        "goal": Text(_goal(verdict).partition(" (")[0]),
+        "guardrails": Text(guardrails_held(verdict)),
+        "now": Text(said, style="yellow" if waits else "", no_wrap=True, overflow="ellipsis"),
+    }
 
 
 def relative_change(result: MetricResult) -> str:

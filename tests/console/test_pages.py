@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
-import pytest
 from console_parts import TOKEN, console
-from shop_home import ROLLOUT, SECOND, Shop, prepared_home
+from shop_home import ROLLOUT, SECOND, Shop
 
 from otel_perfopt.decide.ledger import Ledger
 from otel_perfopt.decide.policy_set import PolicySet
-
-
-@pytest.fixture(scope="module")
-def past(tmp_path_factory):
-    """A home with a past: some days, one active policy, one compared, one taken back, proposals that wait."""
-    home = tmp_path_factory.mktemp("past") / "home"
-    home.mkdir()
-    return home, prepared_home(home, days=2, talks_an_hour=1.5, talks=700)
-
-
-@pytest.fixture(scope="module")
-def shop(past):
-    """A console on that home, at the end of its story."""
-    home, end_ns = past
-    with console(home, clock=lambda: end_ns) as visitor:
-        while visitor.desk.loop.seen.analysis is None:
-            visitor.desk.loop.look_now(30)
-        yield visitor
 
 
 def plain(html):
@@ -142,11 +124,9 @@ def test_what_was_taken_back_says_why(shop):
 def test_a_proposal_shows_plan_difference_and_file(shop):
     """Who is touched, what it should bring, what is watched, and every line that is new."""
     name = next(item.policy for item in shop.desk.loop.seen.queue if item.needs.startswith("approval"))
-    for _ in range(60):
-        page = shop.get(f"/policies/{name}").text
-        if "being worked out" not in page:
-            break
-        shop.desk.loop.look_now(1)
+    ends = time.monotonic() + 240
+    while "being worked out" in (page := shop.get(f"/policies/{name}").text) and time.monotonic() < ends:
+        time.sleep(0.2)
     text = plain(page)
     for part in ("Eligible", "Predicted", "Until a verdict", "Approved by", "What will be watched", "Proposed on"):
         assert part in text

@@ -207,5 +207,5 @@ def test_the_screen_fits_and_shows_no_control_characters(width):
 
 def test_the_head_says_what_could_not_be_read():
     """Problems are told only where there are some."""
-    assert head_of_spans("h", 1, 2, 0) == ("h", "1 file", "2 runs in flight")
-    assert head_of_spans("h", 1, 2, 3)[-1] == "3 not read"
+    assert head_of_spans("h", 1, 2, 0) == ("2 runs in flight", "1 file", "h")
+    assert head_of_spans("h", 1, 2, 3)[-2] == "3 not read"

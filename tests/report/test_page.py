@@ -30,7 +30,7 @@ from otel_perfopt.report.home_view import HomeWatch
 from otel_perfopt.report.html import report_html
 from otel_perfopt.report.recommendations import recommendations, together
 from otel_perfopt.report.series_chart import MOST_POINTS, series_chart
-from otel_perfopt.report.standing import policy_lines
+from otel_perfopt.report.standing import PolicyLines
 from otel_perfopt.signal.read.recorded import open_recorded
 
 POLICY = """
@@ -191,7 +191,7 @@ def test_the_watched_status_is_a_line_a_policy_and_never_cuts_its_name(home, wid
     """On a screen that is looked at again and again each policy has one line."""
     view = HomeWatch(home[0]).look(home[1])
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(policy_lines(view.statuses, view.standings))
+    console.print(PolicyLines(view.statuses, view.standings))
     head, line = console.export_text().rstrip().splitlines()
     assert head.split()[:4] == ["policy", "state", "units", "goal"]
     assert line.startswith("parallel ")

@@ -12,6 +12,7 @@ from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.state import State
 from otel_perfopt.loop.queue import QUEUED
 from otel_perfopt.measure.meter_process import resident_bytes
+from otel_perfopt.report.clock_ahead import clocks_ahead
 from otel_perfopt.report.standing import guardrails_held, relative_change
 from otel_perfopt.report.wording import UNKNOWN, clock, count, counted, seconds
 from otel_perfopt.verify.verdict import Verdict
@@ -103,5 +104,6 @@ def _health(desk: Desk, seen: Seen) -> list[tuple[str, str, bool]]:
             f"generation {snapshot.generation}, {decisions}" if snapshot is not None else "not published",
             snapshot is not None,
         ),
+        *(("Clocks", text, False) for text in clocks_ahead(desk.settings.home, desk.clock())),
         ("Memory", f"{memory / 1e6:,.0f} MB" if memory is not None else UNKNOWN, True),
     ]

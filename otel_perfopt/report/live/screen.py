@@ -25,7 +25,13 @@ _NUMBER_WIDTH = 8
 def live_screen(window: LiveWindow, head: Sequence[str], now_ns: int, size: ConsoleDimensions) -> RenderableType:
     """Return the screen at `now_ns` (Unix ns) for a terminal of this size; tokens are those of model calls."""
     tables = {kind: window.rows(kind, now_ns) for kind in (RowKind.COMMAND, RowKind.MODEL, RowKind.TOOL)}
-    title = Text.assemble(("perfopt top", "bold cyan"), f"  {clock(now_ns)} UTC  ", (" · ".join(head), "dim"))
+    title = Text.assemble(
+        ("perfopt top", "bold cyan"),
+        f"  {clock(now_ns)} UTC  ",
+        (" · ".join(head), "dim"),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
     if not any(tables.values()):
         return Group(title, Text(), Text(_nothing(window), style="dim"))
     most = _rows_each([len(rows) for rows in tables.values()], size.height - _FRAME_LINES)
@@ -80,4 +86,5 @@ def _cells(row: Row) -> dict[str, Text | str]:
 def head_of_spans(home: str, files: int, in_flight: int, problems: int) -> tuple[str, ...]:
     """Return what the screen's first line says where spans are read."""
     flying = f"{counted(in_flight, 'run')} in flight"
-    return (home, counted(files, "file"), flying, *((f"{count(problems)} not read",) if problems else ()))
+    # The folder is last: what has no room at the end of the line is cut.
+    return (flying, counted(files, "file"), *((f"{count(problems)} not read",) if problems else ()), home)
