@@ -12,6 +12,7 @@ from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.batch_tools import BatchTools
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
+from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.enrolment import Use, enrol, foreseen
 from otel_perfopt.act.fault_log import FaultLog
 from otel_perfopt.act.link import Link
@@ -51,8 +52,9 @@ class EarlyCalls:
         self._adopt = adopt
         self._link = Link(faults, repeatable=False)
         early = replace(spans, execute=self._execute, execute_async=self._execute_async)
-        self.parallel = ParallelTools(journal, patience, clock, early)
-        self.preload = Preload(journal, patience, clock, early)
+        self.budgets = EarlyBudgets(clock)
+        self.parallel = ParallelTools(journal, patience, clock, early, self.budgets)
+        self.preload = Preload(journal, patience, clock, early, self.budgets)
 
     def on_reply(
         self,
@@ -120,6 +122,7 @@ class EarlyCalls:
 
     def after_fork(self) -> None:
         """Leave the parent's threads and early calls behind; called in the child."""
+        self.budgets.after_fork()
         self.parallel.after_fork()
         self.preload.after_fork()
 

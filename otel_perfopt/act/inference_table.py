@@ -8,6 +8,7 @@ from typing import Final
 from otel_perfopt.act import context_compression, selective_context
 from otel_perfopt.act.adaptive_concurrency import AdaptiveConcurrency
 from otel_perfopt.act.context_compression import ContextCompression
+from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.effort_routing import EffortRouting
 from otel_perfopt.act.endpoint_balancing import EndpointBalancing
 from otel_perfopt.act.middleware import InferenceMiddleware, Rewriter
@@ -35,8 +36,8 @@ class InferenceOptimizations:
     sent_plain: SentPlain
 
 
-def inference_optimizations() -> InferenceOptimizations:
-    """Return new optimizations: one set a process."""
+def inference_optimizations(budgets: EarlyBudgets | None = None) -> InferenceOptimizations:
+    """Return new optimizations: one set a process; `budgets` are what twins of slow calls are taken from."""
     sent_plain = SentPlain()
     return InferenceOptimizations(
         rewriters=(
@@ -47,6 +48,6 @@ def inference_optimizations() -> InferenceOptimizations:
             ContextCompression(sent_plain),
             PromptCache(),
         ),
-        middlewares=(ResponseCache(), AdaptiveConcurrency(), RetryHedge(), EndpointBalancing()),
+        middlewares=(ResponseCache(), AdaptiveConcurrency(), RetryHedge(budgets=budgets), EndpointBalancing()),
         sent_plain=sent_plain,
     )

@@ -14,6 +14,7 @@ from otel_perfopt.act.call_scope import scope_of
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.early_batch import Candidate, EarlyBatch, Segment
+from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.early_call import EarlyCall, EarlyState
 from otel_perfopt.act.early_start import early_twin, start_early
 from otel_perfopt.act.enrolment import Use
@@ -52,7 +53,15 @@ class ParallelTools:
 
     name = NAME
 
-    def __init__(self, journal: WriteJournal, patience: Patience, clock: Clock, spans: CallSpans) -> None:
+    def __init__(
+        self,
+        journal: WriteJournal,
+        patience: Patience,
+        clock: Clock,
+        spans: CallSpans,
+        budgets: EarlyBudgets | None = None,
+    ) -> None:
+        self._budgets = budgets or EarlyBudgets(clock)
         self._journal = journal
         self._patience = patience
         self._clock = clock
@@ -104,8 +113,8 @@ class ParallelTools:
             use,
             segments,
             _parameters(use.rule).max_concurrency,
-            choose=lambda segment: _worth(segment, self._record, skipper(), _least(streaming=bool(asked))),
-            start=partial(self._start, self._generation),
+            choose=lambda segment: _worth(use, segment, self._record, skipper(), _least(streaming=bool(asked))),
+            start=partial(self._start, self._generation, use),
             on_wasted=self._record.wasted,
         )
         batch.asked = asked
@@ -247,8 +256,12 @@ class ParallelTools:
         count(call.run, use.policy, conventions.POLICY_CLAIMED)
         count(call.run, use.policy, conventions.POLICY_SAVED_NS, batch.times.saved_ns() - before_ns)
 
-    def _start(self, generation: object, call: ToolCall, key: Hashable) -> EarlyCall | None:
-        if generation is not self._generation:
+    def _start(self, generation: object, use: Use, call: ToolCall, key: Hashable) -> EarlyCall | None:
+        run = call.run
+        if generation is not self._generation or run is None:
+            return None
+        if not self._budgets.take(use.rule.decision.budgets, run.command):
+            count(run, use.policy, conventions.POLICY_REFUSED)
             return None
         early = EarlyCall(call.tool, key, self._journal.now(), self._clock)
         return early if start_early(early, call, self._spans, self._pool) else None
@@ -300,8 +313,13 @@ def _least(*, streaming: bool) -> int:
     return 1 if streaming else 2
 
 
-def _worth(segment: Segment, record: ToolRecord, skip: Skip, least: int) -> tuple[Candidate, ...]:
-    kept = tuple(item for item in segment.candidates if record.worth_starting(item.call.tool) and not skip(item.call))
+def _worth(use: Use, segment: Segment, record: ToolRecord, skip: Skip, least: int) -> tuple[Candidate, ...]:
+    budgeted = bool(use.rule.decision.budgets)
+    kept = tuple(
+        item
+        for item in segment.candidates
+        if record.worth_starting(item.call.tool, budgeted=budgeted) and not skip(item.call)
+    )
     return kept if len(kept) >= least else ()
 
 

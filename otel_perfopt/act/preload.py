@@ -9,6 +9,7 @@ from typing import Any
 from otel_perfopt import conventions
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
+from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.early_call import EarlyState
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
@@ -40,12 +41,19 @@ class Preload:
 
     name = NAME
 
-    def __init__(self, journal: WriteJournal, patience: Patience, clock: Clock, spans: CallSpans) -> None:
+    def __init__(
+        self,
+        journal: WriteJournal,
+        patience: Patience,
+        clock: Clock,
+        spans: CallSpans,
+        budgets: EarlyBudgets | None = None,
+    ) -> None:
         self._patience = patience
         self._spans = spans
         self._pool = SpeculationPool()
         self._desk = PreloadDesk(journal, clock)
-        self.foresight = Foresight(self._desk, spans, self._pool)
+        self.foresight = Foresight(self._desk, spans, self._pool, budgets or EarlyBudgets(clock))
 
     def around(self, use: Use, call: ToolCall, proceed: Proceed) -> Any:
         """Give the call's result, read already where that was foreseen."""

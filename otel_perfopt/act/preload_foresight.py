@@ -11,6 +11,7 @@ from typing import Final
 from otel_perfopt import conventions
 from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.call_spans import CallSpans
+from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.early_call import EarlyCall
 from otel_perfopt.act.early_start import early_twin, start_early
 from otel_perfopt.act.enrolment import Use
@@ -49,7 +50,8 @@ class Occasion:
 class Foresight:
     """Applies rules: those good enough make a call, in its turn and within the budget; the others only foresee it."""
 
-    def __init__(self, desk: PreloadDesk, spans: CallSpans, pool: SpeculationPool) -> None:
+    def __init__(self, desk: PreloadDesk, spans: CallSpans, pool: SpeculationPool, budgets: EarlyBudgets) -> None:
+        self._budgets = budgets
         self._desk = desk
         self._spans = spans
         self._pool = pool
@@ -128,9 +130,13 @@ class Foresight:
         calling = (
             not use.shadow
             and record.good(item.rule)
-            and self._desk.tools.worth_starting(item.call.tool)
+            and self._desk.tools.worth_starting(item.call.tool, budgeted=bool(use.rule.decision.budgets))
             and record.spend(item.cost)
         )
+        if calling and not self._budgets.take(use.rule.decision.budgets, run.command):
+            record.settle(item.cost, wasted=False)
+            count(run, use.policy, conventions.POLICY_REFUSED)
+            calling = False
         item.counted = item.counted or calling
         if not shelf.put(item):
             if calling:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from otel_perfopt import conventions
 from otel_perfopt.act.call_budget import CallBudget
 from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
+from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.latency_memory import LatencyMemory
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
@@ -51,7 +52,9 @@ class RetryHedge:
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
+        budgets: EarlyBudgets | None = None,
     ) -> None:
+        self._budgets = budgets or EarlyBudgets(clock)
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -109,7 +112,7 @@ class RetryHedge:
             return proceed(call)
         first = _in_thread(proceed, call)
         done, _ = wait((first,), self._patience_s(use, call))
-        if done or not self._kind(use, call).budget.spend():
+        if done or not self._may_hedge(use, call):
             return first.result()
         count(call.run, use.policy, conventions.POLICY_HEDGES)
         second = _in_thread(proceed, call)
@@ -123,7 +126,7 @@ class RetryHedge:
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(proceed(call))]
         try:
             done, _ = await asyncio.wait(tasks, timeout=self._patience_s(use, call))
-            if not done and self._kind(use, call).budget.spend():
+            if not done and self._may_hedge(use, call):
                 count(call.run, use.policy, conventions.POLICY_HEDGES)
                 tasks.append(asyncio.ensure_future(proceed(call)))
             return await _first_good_async(tasks)
@@ -131,6 +134,10 @@ class RetryHedge:
             for task in tasks:
                 if not task.done():
                     task.cancel()
+
+    def _may_hedge(self, use: Use, call: InferenceCall) -> bool:
+        """Tell whether one more twin may be made: by the policy's share of calls, and by the budgets of early calls."""
+        return self._kind(use, call).budget.spend() and self._budgets.take(use.rule.decision.budgets, None)
 
     def _patience_s(self, use: Use, call: InferenceCall) -> float:
         parameters = _parameters(use)

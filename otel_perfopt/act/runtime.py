@@ -76,7 +76,7 @@ class Runtime:
         )
         self._parallel, self._preload = self._early.parallel, self._early.preload
         self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel, self._batch)
-        self.inference = InferenceRuntime(self._standing, self.faults, inference_optimizations())
+        self.inference = InferenceRuntime(self._standing, self.faults, inference_optimizations(self._early.budgets))
         self._selection_breaker = self.faults.breakers[SELECTION]
         self._plan = NO_PLAN
         self._adopting = threading.Lock()

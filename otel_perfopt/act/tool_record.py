@@ -25,12 +25,12 @@ class ToolRecord:
     def __init__(self) -> None:
         self._tools: dict[str, _Counts] = {}
 
-    def worth_starting(self, tool: str) -> bool:
-        """Tell whether calls of `tool` may be made early."""
+    def worth_starting(self, tool: str, *, budgeted: bool = False) -> bool:
+        """Tell whether calls of `tool` may be made early; where a budget holds waste down, waste alone stops nothing."""
         counts = self._tools.get(tool)
         if counts is None:
             return len(self._tools) < MAX_TOOLS
-        return counts.failures < FAILURES_TO_STOP and counts.wasted < WASTED_TO_STOP
+        return counts.failures < FAILURES_TO_STOP and (budgeted or counts.wasted < WASTED_TO_STOP)
 
     def claimed(self, tool: str) -> None:
         """An early call gave the agent its result."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.seating import NO_STANDING, STRATEGY_EVENTS, StrategyStanding, after_strategy_entry
 
 TUNE_EVENT = "tune"
+REALLOCATE_EVENT = "reallocate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,14 @@ NOTHING_TUNED = TuningStanding()
 
 
 class Adaptations:
-    """Kept up to date entry by entry; nothing here changes where a policy stands."""
+    """Kept up to date entry by entry; nothing here changes where a policy stands.
+
+    `strategies` are the groups' standings, `budgets` the shares of commands in each budget of early calls.
+    """
 
     def __init__(self) -> None:
         self.strategies: dict[str, StrategyStanding] = {}
+        self.budgets: dict[str, Mapping[str, float]] = {}
         self._tunings: dict[tuple[str, str], TuningStanding] = {}
 
     def apply(self, entry: LedgerEntry) -> None:
@@ -34,6 +40,11 @@ class Adaptations:
             group = str(entry.details.get("group", ""))
             self.strategies[group] = after_strategy_entry(self.strategy(group), entry)
 
+        if entry.event == REALLOCATE_EVENT:
+            shares = entry.details.get("shares", {})
+            self.budgets[str(entry.details.get("budget", ""))] = {
+                str(name): float(part) for name, part in shares.items()
+            }
         if entry.event == TUNE_EVENT:
             dropped = frozenset(int(index) for index in entry.details.get("dropped", ()))
             self._tunings[entry.policy, entry.digest] = TuningStanding(dropped, entry.time_ns)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from otel_perfopt.decide.allocation import Allocation
+from otel_perfopt.decide.early_budget import EarlyBudget
 from otel_perfopt.decide.glob import covers_any
 from otel_perfopt.decide.model_base import DeclaredModel, Globs, as_tuple, nearest, one_as_tuple
 from otel_perfopt.decide.optimization import OPTIMIZATION_TYPES
@@ -43,7 +44,8 @@ class BoundarySpec(DeclaredModel):
 
     Prompts and credentials go to no endpoint that is not allowed by name. `max_exposure` caps treatment in every canary step and when active; `automatic` names the types
     that may go ahead without anybody's approval (none); `max_ttl_s` and `max_concurrency` cap
-    parameters; a policy must watch each metric of `budgets` with a margin at most as wide.
+    parameters; a policy must watch each metric of `budgets` with a margin at most as wide. `early_calls` is one
+    budget of calls made early for all policies together.
     """
 
     max_exposure: Share = 1.0
@@ -60,6 +62,7 @@ class BoundarySpec(DeclaredModel):
     require_shadow: bool = False
     allow_self: bool = True
     budgets: Annotated[tuple[Guardrail, ...], BeforeValidator(as_tuple), Field(max_length=50)] = ()
+    early_calls: EarlyBudget | None = None
 
 
 class SafetyBoundary(DeclaredModel):

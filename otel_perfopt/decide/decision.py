@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from otel_perfopt.decide.allocation import Allocation
+from otel_perfopt.decide.early_share import EarlyShare
 from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
 from otel_perfopt.decide.tuned import Tuned
 
@@ -38,7 +39,8 @@ class Decision:
     `stage` is `shadow`, `canary-N` or `active`; `unit` is what is allocated (conversation, user,
     process); `salt` makes allocations of policies independent. `effects` states what tools do to
     the world, by glob over tool names (`read`, `write`). `finding` names the finding that caused it. `tuned` gives
-    each treated unit a value of one parameter, in place of the one in `parameters`.
+    each treated unit a value of one parameter, in place of the one in `parameters`. `budgets` are what calls
+    that it makes early are taken from.
     """
 
     policy: str
@@ -54,6 +56,7 @@ class Decision:
     salt: str = ""
     finding: str = ""
     tuned: Tuned | None = None
+    budgets: tuple[EarlyShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,9 @@ class Snapshot:
             # What only adaptive policies have is left out of the others, which older agents can read as ever.
             if not decision["allocation"]["start"]:
                 del decision["allocation"]["start"]
-            if decision["tuned"] is None:
-                del decision["tuned"]
+            for name in ("tuned", "budgets"):
+                if not decision[name]:
+                    del decision[name]
         return json.dumps(raw, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -120,8 +124,9 @@ def _decision(raw: Mapping[str, object]) -> Decision:
     allocation, match, exclude = fields.pop("allocation"), fields.pop("match"), fields.pop("exclude")
     if not (isinstance(allocation, dict) and isinstance(match, dict) and isinstance(exclude, dict)):
         raise TypeError("allocation, match and exclude are objects")
-    tuned = fields.pop("tuned", None)
+    tuned, budgets = fields.pop("tuned", None), _list(fields.pop("budgets", []))
     return Decision(
+        budgets=tuple(EarlyShare.read(one) for one in budgets if isinstance(one, dict)),
         tuned=Tuned.read(tuned) if isinstance(tuned, dict) else None,
         allocation=Allocation(**allocation),
         match=_match(match),

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from typing_extensions import Self
 
 from otel_perfopt.analyse.finding_kinds import FINDING_KINDS
+from otel_perfopt.decide.early_budget import EarlyBudget
 from otel_perfopt.decide.live import Live
 from otel_perfopt.decide.model_base import (
     DeclaredModel,
@@ -28,6 +29,8 @@ from otel_perfopt.decide.rollout import DEFAULT_GUARDRAILS, MIN_RETAINED, Goal, 
 from otel_perfopt.decide.strategy import Strategy, strategy_mapping
 from otel_perfopt.decide.tuning import Tune, tuned_scope_problem
 
+# The types that make calls before anybody asks for them.
+EARLY_TYPES = ("parallel_tools", "preload", "retry_hedge")
 EffectsWord = Literal["read", "write", "unknown"]
 Gate = Literal["shadow", "canary", "active"]
 
@@ -162,6 +165,7 @@ class PolicySpec(DeclaredModel):
     ] = None
 
     tune: Tune | None = None
+    budget: EarlyBudget | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -221,9 +225,21 @@ class PolicySpec(DeclaredModel):
             self.tune.numbers(self.optimize.type)
         return self
 
+    @model_validator(mode="after")
+    def _budgeted(self) -> Self:
+        if self.budget is not None and self.optimize.type not in EARLY_TYPES:
+            raise ValueError(f"budget is of calls made early, and only {' and '.join(EARLY_TYPES)} make any")
+        return self
+
     def tuned_values(self) -> tuple[float | int, ...]:
         """Return the values that are tried, as agents have them; none where nothing is tuned."""
         return self.tune.numbers(self.optimize.type) if self.tune is not None else ()
+
+    @property
+    def needed_retention(self) -> float | None:
+        """The share of what replies use that shadow must show to be kept; None for types that leave out nothing."""
+        asked = self.rollout.limits.min_retained
+        return (MIN_RETAINED if asked is None else asked) if self.kind.shortens_context else None
 
     @property
     def kind(self) -> OptimizationType:
@@ -235,12 +251,6 @@ class OptimizationPolicy(DeclaredModel):
     """One declared policy."""
 
     api_version: Literal["perfopt.dev/v1"]
-    @property
-    def needed_retention(self) -> float | None:
-        """The share of what replies use that shadow must show to be kept; None for types that leave out nothing."""
-        asked = self.rollout.limits.min_retained
-        return (MIN_RETAINED if asked is None else asked) if self.kind.shortens_context else None
-
     kind: Literal["OptimizationPolicy"]
     metadata: Metadata
     spec: PolicySpec

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from otel_perfopt.decide.allocation import Allocation
@@ -26,7 +27,8 @@ class PolicyStatus:
     `loaded` is the version in force; `state` where it stands; `pending_gate` what waits for an
     approval; `violations` what boundaries forbid in it; `can` what a person may ask for now;
     `withheld` says that it runs as baseline because going back could not be written down; `seat` is its share
-    beside its alternatives, None where it has none; `dropped` are the values (indices) that tuning has ended with.
+    beside its alternatives, None where it has none; `dropped` are the values (indices) that tuning has ended with;
+    `shares` what commands have of each budget of early calls.
     """
 
     loaded: LoadedPolicy
@@ -38,6 +40,7 @@ class PolicyStatus:
     withheld: bool = False
     seat: Allocation | None = None
     dropped: frozenset[int] = frozenset()
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -99,6 +102,7 @@ def status_of(
         can=possible_requests(state),
         withheld=withheld,
         dropped=journal.adaptations.tuning(loaded.name, loaded.digest).dropped,
+        shares=journal.adaptations.budgets,
     )
 
 

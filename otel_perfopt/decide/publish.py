@@ -11,7 +11,10 @@ from otel_perfopt.decide.boundary import SafetyBoundary, capped
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
 from otel_perfopt.decide.digest import salt_of
 from otel_perfopt.decide.durable_file import write_atomically
+from otel_perfopt.decide.early_budget import EarlyBudget
+from otel_perfopt.decide.early_share import EarlyShare
 from otel_perfopt.decide.personalization import NOTHING_PERSONAL, Personalization
+from otel_perfopt.decide.policy import EARLY_TYPES, OptimizationPolicy
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus, declared_allocation, tuned_of
 from otel_perfopt.decide.seating import group_salt
@@ -106,7 +109,19 @@ def _decision(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Dec
         salt=salt_of(status.digest) if spec.strategy is None else group_salt(spec.strategy.group),
         finding=status.policy.metadata.annotations.get(FINDING_ANNOTATION, ""),
         tuned=tuned_of(status),
+        budgets=tuple(
+            EarlyShare(name, float(one.per_minute), one.floor, dict(status.shares.get(name, {})))
+            for name, one in budgets_of(status.policy, boundaries).items()
+        ),
     )
+
+
+def budgets_of(policy: OptimizationPolicy, boundaries: Sequence[SafetyBoundary]) -> dict[str, EarlyBudget]:
+    """Return the budgets that a policy's early calls are taken from, by name: its own, and every boundary's."""
+    if policy.spec.optimize.type not in EARLY_TYPES:
+        return {}
+    found = {f"boundary {one.metadata.name}": one.spec.early_calls for one in boundaries}
+    return {name: one for name, one in ({policy.name: policy.spec.budget} | found).items() if one is not None}
 
 
 def _exclude(status: PolicyStatus, boundaries: Sequence[SafetyBoundary]) -> Match:

@@ -20,11 +20,13 @@ from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import LEASE_S, publish
 from otel_perfopt.errors import PerfoptError
+from otel_perfopt.loop.budget_divider import BudgetDivider
 from otel_perfopt.loop.findings_watch import FindingsWatch
 from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.live_watch import LiveAnswer, LiveWatch
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
+from otel_perfopt.loop.trough_schedule import TroughSchedule
 from otel_perfopt.loop.segment_watch import SegmentWatch
 from otel_perfopt.loop.strategy_switch import StrategySwitch
 from otel_perfopt.loop.tuner import Tuner
@@ -57,7 +59,8 @@ class Controller:
 
     What is in force, and what was switched off, is published before anything is read. With `proposes` it writes
     a proposal for what each analysis finds, best first; `beacon` is told of the ledger's head. A turn that fails in one part goes on with the next: above all, a policy that harms is taken back
-    also when something else cannot be written.
+    also when something else cannot be written. With a `schedule` analyses and the beginning of roll-outs wait for a trough of
+    the load.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Controller:
         *,
         proposes: bool = False,
         beacon: LedgerBeacon | None = None,
+        schedule: TroughSchedule | None = None,
     ) -> None:
         self._clock = clock
         self._lease_s = lease_s
@@ -76,11 +80,14 @@ class Controller:
         self.observatory = Observatory(home, resume=True)
         self._saved_ns = clock()
         self._published_ns: int | None = None
-        self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor)
+        self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor, schedule=schedule)
+        self._schedule = schedule
         self.live = LiveWatch()
         self.strategies = StrategySwitch()
         self.tuner = Tuner()
         self.observatory.run_listeners += [self.live.observe, self.strategies.observe, self.tuner.observe]
+        self.budgets = BudgetDivider()
+        self.observatory.run_listeners.append(self.budgets.observe)
         self.learned = NOTHING_LEARNED
         self._segments = SegmentWatch()
         self._learned_file = LearnedFile(home)
@@ -114,6 +121,7 @@ class Controller:
         if not self.observatory.behind and self.policies.healthy and not self.policies.killed:
             problems += _guarded(lambda: self.strategies.turn(self.policies, now_ns), (), problems)
             _guarded(lambda: self.tuner.turn(self.policies, now_ns), None, problems)
+            _guarded(lambda: self.budgets.turn(self.policies, now_ns), None, problems)
 
     def _is_due(self, now_ns: int) -> bool:
         """Tell whether the snapshot cannot wait for the turn's end: at the start, and after a turn that took long."""
@@ -164,16 +172,24 @@ class Controller:
         """Return what the life cycle is told; conditions are looked into only where a policy has one."""
         statuses = self.policies.statuses(now_ns)
         conditional = any(status.policy.spec.when and status.policy.spec.when.finding for status in statuses)
-        findings = self.findings.latest(now_ns, problems.append) if conditional else None
+        wanted = conditional or self._schedule is not None
+        findings = self.findings.latest(now_ns, problems.append) if wanted else None
         live = self._live(statuses, now_ns)
         seen = {name: self._told(standing.observation) for name, standing in standings.items()}
         return {
             status.name: _with_condition(
                 seen.get(status.name, NOTHING_OBSERVED),
                 live.get(status.name) or LiveAnswer(when_met(status.policy, findings, now_ns)),
+                held=self._is_held(status, now_ns),
             )
             for status in statuses
         }
+
+    def _is_held(self, status: PolicyStatus, now_ns: int) -> bool:
+        """Tell whether a roll-out is to begin in a trough that is still to come; a condition names its own time."""
+        if self._schedule is None or status.policy.spec.when is not None:
+            return False
+        return not self._schedule.may_begin(now_ns, status.state.since_ns)
 
     def _live(self, statuses: Sequence[PolicyStatus], now_ns: int) -> Mapping[str, LiveAnswer]:
         """Return what live conditions say; of a part of the telemetry nothing."""
@@ -192,8 +208,8 @@ class Controller:
         }
 
 
-def _with_condition(seen: Observation, answer: LiveAnswer) -> Observation:
-    return replace(seen, when_met=answer.met, when_reason=answer.reason, when_numbers=answer.numbers)
+def _with_condition(seen: Observation, answer: LiveAnswer, *, held: bool = False) -> Observation:
+    return replace(seen, when_met=answer.met, when_reason=answer.reason, when_numbers=answer.numbers, held=held)
 
 
 _T = TypeVar("_T")

@@ -56,6 +56,8 @@ GAUGES = (
     c.METRIC_POLICY_REMAINING,
     c.METRIC_POLICY_RISK,
     c.METRIC_POLICY_PRIORITY,
+    c.METRIC_BUDGET_SHARE,
+    c.METRIC_BUDGET_WORTH,
     *GOAL_METRICS.values(),
     c.METRIC_GOAL_IMPROVEMENT,
     c.METRIC_CONTROLLER_TURN,
@@ -136,6 +138,7 @@ class ControllerMetrics:
             yield from self._remaining(status, turn)
         for item in optimization_queue(policies, self._controller.learned, turn.now_ns)[:MAX_POLICIES]:
             yield Reading(c.METRIC_POLICY_PRIORITY, item.score, {c.POLICY: item.policy})
+        yield from self._budgets()
         yield from self._goals(read_goals(policies.home))
         yield from self._own(turn)
 
@@ -145,6 +148,14 @@ class ControllerMetrics:
         seconds = self._times.seconds(status, len(standing.units) if standing else 0, rate, turn.now_ns)
         if seconds is not None:
             yield Reading(c.METRIC_POLICY_REMAINING, seconds, {c.POLICY: status.name})
+
+    def _budgets(self) -> Iterator[Reading]:
+        divider = self._controller.budgets
+        for name, shares in list(divider.shares(self._controller.policies).items())[:MAX_POLICIES]:
+            for command, share in shares.items():
+                yield Reading(c.METRIC_BUDGET_SHARE, share, {c.BUDGET: name, c.COMMAND_NAME: command})
+            for command, seconds in divider.worth(name).items():
+                yield Reading(c.METRIC_BUDGET_WORTH, seconds, {c.BUDGET: name, c.COMMAND_NAME: command})
 
     def _goals(self, targets: Mapping[str, GoalTarget]) -> Iterator[Reading]:
         for goal, target in targets.items():
