@@ -34,9 +34,16 @@ MEANINGS: Final[Mapping[tuple[str, str], str]] = {
     ("MatchSpec", "command"): "Commands, by glob pattern.",
     ("MatchSpec", "tool"): "Tools, by glob pattern.",
     ("MatchSpec", "model"): "Models, by glob pattern.",
+    (
+        "MatchSpec",
+        "preference",
+    ): "Calls for users who prefer this, stated or learned; see [personalization](../personalization.md).",
+    ("MatchSpec", "user"): "Calls for these users, by the digests that `perfopt preference` prints.",
     ("ExcludeSpec", "command"): "Commands that it leaves alone.",
     ("ExcludeSpec", "tool"): "Tools that it leaves alone.",
     ("ExcludeSpec", "model"): "Models that it leaves alone.",
+    ("ExcludeSpec", "preference"): "Calls for users who prefer this are left alone.",
+    ("ExcludeSpec", "user"): "Calls for these users are left alone.",
     ("ExcludeSpec", "toolEffects"): "Tools with these effects are left alone.",
     ("ApprovalSpec", "gates"): "Before which stages somebody must say yes.",
     (

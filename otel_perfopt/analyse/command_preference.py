@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from otel_perfopt.analyse.preference_claim import Claim
-from otel_perfopt.analyse.preference_profile import TOO_LITTLE
 from otel_perfopt.analyse.wilson import wilson
 from otel_perfopt.signal.preference import PREFERENCES
 
@@ -15,16 +14,16 @@ LEAST_USERS: Final = 8
 
 
 def preferred_by_most(claims: Iterable[tuple[str, Claim]]) -> dict[str, str]:
-    """Return by command what surely more than half of the users prefer of whom enough is known, at least eight.
+    """Return by command what surely more than half of its users prefer, at least eight of them.
 
-    `claims` are a command and what is said of one user there, stated or shown.
+    `claims` are a command and what is said of one user there, stated or shown. Users of whom too little is
+    known count as the others: who is known first is not like the rest.
     """
     users: Counter[str] = Counter()
     preferring: Counter[tuple[str, str]] = Counter()
     for command, claim in claims:
-        if claim.basis != TOO_LITTLE:
-            users[command] += 1
-            preferring[command, claim.preference] += 1
+        users[command] += 1
+        preferring[command, claim.preference] += 1
     return {
         command: word
         for command, number in users.items()

@@ -155,8 +155,10 @@ def _log_e_normal(standard: float) -> float:
 
 def _interruptions(placed: _Placed, usual: Callable[[str], Usual]) -> float:
     """Return ln e for a user who interrupts slow runs more than others do, and more than quick ones."""
-    early = sum(run.interrupted and run.quick for run, _ in placed)
-    habit = (early + _USUAL_INTERRUPTED * _OWN_PRIOR_RUNS) / (len(placed) + _OWN_PRIOR_RUNS)
+    quick = [run for run, _ in placed if run.quick]
+    early = sum(run.interrupted for run in quick)
+    whatever = sum(run.interrupted for run, _ in placed) / max(1, len(placed))
+    habit = (early + min(whatever, _USUAL_INTERRUPTED) * _OWN_PRIOR_RUNS) / (len(quick) + _OWN_PRIOR_RUNS)
     slow = [(run, weight) for run, weight in placed if run.slow]
     own = _counts((run.command, run.interrupted) for run, _ in slow)
     rates = {command: max(habit, usual(command).interruption_rate(*counts)) for command, counts in own.items()}

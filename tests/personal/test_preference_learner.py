@@ -170,6 +170,16 @@ def test_an_unknown_user_backs_off_to_the_command(stating, expected):
     assert learner.profile(user_digest("stranger", SALT), "/write", START_NS).preference == ""
 
 
+def test_those_known_first_do_not_speak_for_the_others():
+    """In a population where some prefer speed and most nothing, no look ever takes everybody for preferring it."""
+    users = population(60, seed=14, share=0.2)
+    learner = PreferenceLearner(SALT)
+    for _ in range(16):
+        observed(learner, rounds(users, 5))
+        learner.settle(START_NS)
+        assert not learner.commands
+
+
 def test_what_was_stated_wins_and_fades():
     """A statement outweighs what behaviour shows, for its command, until it is 30 days old; learned ones are no statement."""
     user = SimulatedUser("says", {"/query": SPEED}, Taste(rates=0.9))
