@@ -11,6 +11,7 @@ from otel_perfopt.conventions import (
     COMMAND_MEMORY,
     FAULTS,
     POLICY_FAULTS,
+    PREFERENCE,
     PROCESS_START_TIME,
     USER_ROLES,
     USER_SEGMENT,
@@ -18,6 +19,7 @@ from otel_perfopt.conventions import (
 )
 from otel_perfopt.decide.allocation import BASELINE, TREATMENT
 from otel_perfopt.execution.model import Assignment, Evaluation, Execution, Outcome, StepKind
+from otel_perfopt.signal.preference import known_preference
 from otel_perfopt.verify import metric_kind
 from otel_perfopt.verify.verdict import Unit
 
@@ -40,9 +42,9 @@ _OURS = frozenset(
         metric_kind.LATENCY_P95_EXCEED,
         metric_kind.LATENCY_SPREAD,
         metric_kind.MEMORY,
+        metric_kind.START_TIME,
         "commands",
     }
-        metric_kind.START_TIME,
 )
 # Evaluators' own names for what policies call by one name; `feedback()` says "feedback" unless told otherwise.
 _SAME_SCORE = {
@@ -74,6 +76,7 @@ class _Row:
     first_ns: int
     user_id: str = ""
     segment: str = ""
+    preference: str = ""
     unit: str = ""
     mixed: bool = False
     changed: int = 0
@@ -100,7 +103,7 @@ class _Row:
         self.changed = max(self.changed, other.changed)
         if other.first_ns < self.first_ns:
             self.first_ns, self.stage, self.allocation = other.first_ns, other.stage, other.allocation
-            self.segment = other.segment
+            self.segment, self.preference = other.segment, other.preference
         self.commands += other.commands
         self.events |= other.events
         for metric, (more, number) in other.sums.items():
@@ -112,7 +115,7 @@ class _Row:
 
     def unit_of(self, unit_id: str, policy: str, digest: str) -> Unit:
         first = (self.stage, self.arm, self.allocation, self.first_ns)
-        return Unit(unit_id, policy, digest, *first, self.values(), self.user_id, self.segment)
+        return Unit(unit_id, policy, digest, *first, self.values(), self.user_id, self.segment, self.preference)
 
     def values(self) -> dict[str, float]:
         means = {metric: total / count for metric, (total, count) in self.sums.items()}
@@ -255,6 +258,7 @@ class UnitTable:
         if execution.command.start_ns < row.first_ns:
             row.first_ns, row.stage, row.allocation = _start(assignment, execution)
             row.segment = _segment(execution) or row.segment
+            row.preference = _preference(execution) or row.preference
         row.changed = self._observed
         _count(row, policy, execution)
 
@@ -287,7 +291,7 @@ def _start(assignment: Assignment, execution: Execution) -> tuple[int, str, floa
 
 def _new_row(assignment: Assignment, execution: Execution) -> _Row:
     first_ns, stage, allocation = _start(assignment, execution)
-    known = (execution.user_id, _segment(execution), assignment.unit)
+    known = (execution.user_id, _segment(execution), _preference(execution), assignment.unit)
     return _Row(stage, assignment.arm, allocation, first_ns, *known)
 
 
@@ -301,12 +305,17 @@ def _segment(execution: Execution) -> str:
     return ""
 
 
+def _preference(execution: Execution) -> str:
+    return known_preference(execution.command.attributes.get(PREFERENCE))
+
+
 def _count(row: _Row, policy: str, execution: Execution) -> None:
     row.commands += 1
     row.add(metric_kind.LATENCY, execution.duration_s if execution.timed else None)
     row.add(metric_kind.TOKENS, execution.tokens.total)
     row.add(metric_kind.COST_USD, cost_usd(execution))
     row.add(metric_kind.MEMORY, _number(execution.command.attributes.get(COMMAND_MEMORY)))
+    row.add(metric_kind.START_TIME, _number(execution.command.attributes.get(PROCESS_START_TIME)))
     row.events.update(_events(policy, execution))
     row.judge(execution.evaluations)
 
@@ -315,7 +324,6 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-    row.add(metric_kind.START_TIME, _number(execution.command.attributes.get(PROCESS_START_TIME)))
 def cost_usd(execution: Execution) -> float | None:
     """Return what a run cost, None where nothing in it has a price."""
     # Priced once, on the leaves: an enclosing step may repeat what its calls cost.
