@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log, sqrt
@@ -28,13 +27,13 @@ MIN_SLOWER: Final = 0.1
 # A read that is asked so often, in so many conversations, is worth having ready.
 MIN_ASKED, MIN_CONVERSATIONS = 10, 5
 MAX_ARGUMENTS: Final = 200
-MAX_TEXT: Final = 2000
 MAX_CALLS: Final = 20
 # Of what was asked again, at most one answer in a hundred may have been another.
 MIN_SAME: Final = 0.99
 AHEAD: Final = "5m"
 EVERY: Final = "1m"
 WARM_UP: Final = "warm_up"
+RECORDED: Final = "recorded"
 _NO_ARGUMENTS: Final = content_digest({})
 
 
@@ -63,24 +62,23 @@ class _Logs:
 
 @dataclass(slots=True)
 class _Asked:
-    """One call as it is asked for again and again."""
+    """One call as it is asked for again and again, and where it was last recorded: what it was asked is content."""
 
     tool: str
-    text: str
+    digest: str
+    first_result: str
     count: int = 0
     conversations: set[str] = field(default_factory=set)
     total_s: float = 0.0
-    first_result: str = ""
     other_results: int = 0
+    trace_id: str = ""
+    span_id: str = ""
 
-    @property
-    def arguments(self) -> Mapping[str, object] | None:
-        """The arguments by name; None where they are not known, or not named."""
-        try:
-            found = json.loads(self.text)
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+    def to_json(self) -> dict[str, object]:
+        """Return the call as a policy names it; arguments that are not known by where they can be read."""
+        if self.digest == _NO_ARGUMENTS:
+            return {"tool": self.tool, "arguments": {}}
+        return {"tool": self.tool, RECORDED: {"trace_id": self.trace_id, "span_id": self.span_id}}
 
     @property
     def is_hot(self) -> bool:
@@ -113,7 +111,7 @@ class WarmUpCalls:
 
     Cold is the first call of a tool in a process's first command, and one after ten minutes in which
     nobody called it; all others are warm. The difference of the mean logarithms must exclude nothing at 99.9 %.
-    Arguments are known where content is kept in the telemetry (`--content`), or where there are none.
+    What a call was asked is content, which is not read here: calls are named by where they were recorded.
     """
 
     name = "warm_up_calls"
@@ -152,13 +150,9 @@ class WarmUpCalls:
         cold = [tool for name, tool in tools.items() if _cold(name, tool) is not None]
         first = [asked for tool in cold if (asked := _commonest(tool)) is not None]
         hot = [asked for tool in tools.values() for asked in tool.asked.values() if asked.is_hot]
-        hot.sort(key=lambda asked: (-asked.total_s, asked.tool, asked.text))
-        known: dict[tuple[str, str], Mapping[str, object]] = {}
-        for asked in (*first, *hot):
-            arguments = asked.arguments
-            if arguments is not None and len(known) < MAX_CALLS:
-                known.setdefault((asked.tool, asked.text), {"tool": asked.tool, "arguments": arguments})
-        return tuple(known.values())
+        hot.sort(key=lambda asked: (-asked.total_s, asked.tool, asked.digest))
+        each = {(asked.tool, asked.digest): asked.to_json() for asked in (*first, *hot)}
+        return tuple(each.values())[:MAX_CALLS]
 
     def _add(self, tool: _Tool, step: Step, execution: Execution, *, starting: bool) -> None:
         quiet = tool.latest_ns > 0 and step.start_ns - tool.latest_ns > QUIET_NS
@@ -177,14 +171,11 @@ class WarmUpCalls:
         most = cold[0]
         calls = tuple(call for call in self.calls(service) if call["tool"] in {one.name for one in cold})
         told = ", ".join(f"{one.name} by {seconds(one.extra_s)}, {percent_range(one.saved)} of it" for one in cold[:5])
-        unsaid = (
-            "" if calls else " What they are asked is not in the telemetry: record with content to have calls proposed."
-        )
         total = sum(one.cold_calls for one in cold)
         return Finding(
             kind="cold_start",
             target=Target(service=service, tool=most.name if len(cold) == 1 else ""),
-            summary=f"The first call after a start or ten quiet minutes is slower: {told} ({counted(total, 'such call')}).{unsaid}",
+            summary=f"The first call after a start or ten quiet minutes is slower: {told} ({counted(total, 'such call')}).",
             detector=self.name,
             effect=Effect("cold_call", "s", most.saved, most.saved.times(most.extra_s / most.saved.estimate)),
             occurrences=total,
@@ -223,20 +214,19 @@ def _ask(tool: _Tool, step: Step, conversation: str) -> None:
     digest = step.arguments_digest
     asked = tool.asked.get(digest)
     if asked is None:
-        text = step.attributes.get(c.GEN_AI_TOOL_CALL_ARGUMENTS)
-        said = text if isinstance(text, str) else "{}" if digest == _NO_ARGUMENTS else ""
-        if not digest or not 0 < len(said) <= MAX_TEXT or len(tool.asked) >= MAX_ARGUMENTS:
+        if not digest or len(tool.asked) >= MAX_ARGUMENTS:
             return
-        asked = tool.asked[digest] = _Asked(step.name, said, first_result=step.result_digest)
+        asked = tool.asked[digest] = _Asked(step.name, digest, step.result_digest)
     asked.count += 1
     asked.total_s += step.duration_s
     asked.other_results += step.result_digest != asked.first_result
+    asked.trace_id, asked.span_id = step.trace_id, step.span_id
     if len(asked.conversations) < MIN_CONVERSATIONS:
         asked.conversations.add(conversation)
 
 
 def _commonest(tool: _Tool) -> _Asked | None:
-    return max(tool.asked.values(), key=lambda asked: (asked.count, asked.text), default=None)
+    return max(tool.asked.values(), key=lambda asked: (asked.count, asked.digest), default=None)
 
 
 def _cold(name: str, tool: _Tool) -> ColdTool | None:

@@ -18,6 +18,7 @@ from otel_perfopt.loop.controller import Controller, Turn
 from otel_perfopt.loop.controller_metrics import ControllerMetrics
 from otel_perfopt.loop.ledger_beacon import LedgerBeacon, logger_provider
 from otel_perfopt.loop.metrics_export import meter_provider
+from otel_perfopt.loop.trough_schedule import TroughSchedule
 from otel_perfopt.report.wording import clock
 from otel_perfopt.settings import ExportSettings
 
@@ -27,15 +28,39 @@ from otel_perfopt.settings import ExportSettings
 @click.option("--every", default=2.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between turns.")
 @click.option("--once", is_flag=True, help="Take one turn and end.")
 @click.option("--propose", "proposes", is_flag=True, help="Write proposals for what the telemetry shows, as it comes.")
+@click.option(
+    "--in-troughs",
+    is_flag=True,
+    help="Have analyses, and roll-outs without a `when`, begin when the load is forecast to be low.",
+)
+@click.option(
+    "--deadline",
+    "deadline_h",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Hours that --in-troughs waits at most.",
+)
 @click.option("--serve", metavar="HOST:PORT", help="Serve the snapshot to agents that have PERFOPT_SNAPSHOT_URL.")
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The bearer token that agents must show; needed to serve beyond this machine.",
 )
-def loop(*, home: Path, every: float, once: bool, proposes: bool, serve: str | None, token_file: Path | None) -> None:
+def loop(
+    *,
+    home: Path,
+    every: float,
+    once: bool,
+    proposes: bool,
+    in_troughs: bool,
+    deadline_h: float,
+    serve: str | None,
+    token_file: Path | None,
+) -> None:
     """Follow the agents' telemetry, compare what is in force, keep what helps and take back what harms."""
-    controller = Controller(home, proposes=proposes, beacon=beacon())
+    schedule = TroughSchedule(deadline_h * 3600.0) if in_troughs else None
+    controller = Controller(home, proposes=proposes, beacon=beacon(), schedule=schedule)
     tell_meters = turn_metrics(controller)
     told: frozenset[str] = frozenset()
     heartbeat = Heartbeat(home, every, shown=not once and sys.stderr.isatty())

@@ -175,6 +175,8 @@ def shadow_passed(at: Situation) -> str | None:
     report, duration_s = at.seen.shadow, spec.rollout.shadow_s or 0.0
     if spec.mode not in {"canary", "active"} or report is None or not report.is_clean or not at.open("canary"):
         return None
+    if at.seen.held:
+        return None
     if at.stage_s < duration_s:
         return None
     retained, needed = report.retained, at.policy.spec.needed_retention
@@ -194,7 +196,7 @@ def canary_at_once(at: Situation) -> str | None:
     """Approved, and no shadow was asked for."""
     spec = at.policy.spec
     fresh = spec.rollout.shadow_s is None and at.state.trial is None
-    may = fresh and spec.mode in {"canary", "active"} and at.open("canary")
+    may = fresh and spec.mode in {"canary", "active"} and at.open("canary") and not at.seen.held
     return "approved" if may and at.state.approvals else "no approval is needed" if may else None
 
 

@@ -54,7 +54,8 @@ class Observation:
     `lost_benefit` says the hold-back no longer differs. `when_met` answers the policy's `when`: None means that nobody could tell yet;
     `when_reason` and `when_numbers` say by what, where it is a live measure.
     `since_ns` is when the observed state began; given, the observation is of that state and no other.
-    `outcome` is what the comparison measured, as plain JSON data for the ledger.
+    `outcome` is what the comparison measured, as plain JSON data for the ledger. While `held`, nothing new is exposed:
+    it is not the time.
     """
 
     conclusion: str = NOT_COMPARED
@@ -70,10 +71,13 @@ class Observation:
     outcome: Mapping[str, Any] = field(default_factory=dict)
     when_reason: str = ""
     when_numbers: Mapping[str, Any] = field(default_factory=dict)
+    held: bool = False
 
     def of_condition(self) -> Observation:
-        """Return what it says of the policy's `when`, which holds whatever stage the policy is in."""
-        return Observation(when_met=self.when_met, when_reason=self.when_reason, when_numbers=self.when_numbers)
+        """Return what it says of the policy's `when` and of the hour, which holds whatever stage the policy is in."""
+        return Observation(
+            when_met=self.when_met, when_reason=self.when_reason, when_numbers=self.when_numbers, held=self.held
+        )
 
     @property
     def shows_harm(self) -> bool:

@@ -26,9 +26,9 @@ from otel_perfopt.loop.ledger_beacon import LedgerBeacon
 from otel_perfopt.loop.live_watch import LiveAnswer, LiveWatch
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER, Observatory, Standing
 from otel_perfopt.loop.proposing import propose_ranked
-from otel_perfopt.loop.trough_schedule import TroughSchedule
 from otel_perfopt.loop.segment_watch import SegmentWatch
 from otel_perfopt.loop.strategy_switch import StrategySwitch
+from otel_perfopt.loop.trough_schedule import TroughSchedule
 from otel_perfopt.loop.tuner import Tuner
 
 # Reading may take no more than this share of the lease in one turn, so that a backlog never lets it run out.

@@ -12,6 +12,7 @@ from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.analyse.finding_kinds import has_passed
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.execution.source import ExecutionSource
+from otel_perfopt.loop.trough_schedule import TroughSchedule
 from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.signal.read.recorded import open_recorded
 
@@ -22,7 +23,8 @@ class FindingsWatch:
     """Analyses the telemetry every `every_s` seconds beside the loop, which never waits for it.
 
     Conditions of policies (`when`) are judged by these findings. `analysis` is the whole of the last one, None
-    before the first; `source` opens what is analysed in place of the telemetry folder.
+    before the first; `source` opens what is analysed in place of the telemetry folder. With a `schedule` an analysis
+    that is due waits for a trough of the load, or for its deadline.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class FindingsWatch:
         every_s: float = EVERY_S,
         executor: Executor | None = None,
         source: Callable[[], ExecutionSource] | None = None,
+        schedule: TroughSchedule | None = None,
     ) -> None:
         self.analysis: Analysis | None = None
         self._source = source or self._recorded
+        self._schedule = schedule
         self._home = home
         self._telemetry = telemetry
         self._every_ns = int(every_s * 1e9)
@@ -51,6 +55,7 @@ class FindingsWatch:
         """
         self._collect(complain)
         due = self._started_ns is None or now_ns - self._started_ns >= self._every_ns
+        due = due and (self._schedule is None or self._schedule.may_begin(now_ns, self._started_ns))
         if due and self._running is None and self._telemetry.is_dir():
             self._executor = self._executor or ThreadPoolExecutor(1, thread_name_prefix="perfopt-analysis")
             self._started_ns = now_ns
@@ -72,6 +77,8 @@ class FindingsWatch:
         try:
             self.analysis = finished.result()
             self._latest = self.analysis.findings
+            if self._schedule is not None:
+                self._schedule.learn(self.analysis)
         except Exception as error:
             # Whatever it is: conditions stay as they were, and the comparisons, which guard the agents, go on.
             complain(f"the analysis of {self._telemetry} failed: {type(error).__name__}: {error}")

@@ -15,6 +15,8 @@ from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.proposal import Proposal
 from otel_perfopt.decide.refinement import refinements
 from otel_perfopt.decide.trial_outcome import context_of, prediction_in
+from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
+from otel_perfopt.loop.recorded_arguments import with_recorded_arguments
 
 SizeOf = Callable[[OptimizationPolicy], ExpectedSize]
 
@@ -49,7 +51,8 @@ def ranked_drafts(
     policies: PolicySet, findings: Iterable[Finding], learned: Learned, now_ns: int
 ) -> tuple[RankedDraft, ...]:
     """Return what could be proposed for the findings, and for what ended trials suggest, best first; writes nothing."""
-    drafts = policies.drafts([*findings, *refinements(learned.outcomes)], now_ns)
+    given = with_recorded_arguments(findings, policies.home / TELEMETRY_FOLDER)
+    drafts = policies.drafts([*given, *refinements(learned.outcomes)], now_ns)
     ranked = [RankedDraft(draft, learned.rank(_candidate(draft))) for draft in drafts]
     return tuple(sorted(ranked, key=lambda one: (-one.rank.score, one.proposal.name)))
 
