@@ -16,17 +16,21 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry.sdk.trace import TracerProvider
 
+from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.runtime import Runtime
 from otel_perfopt.act.selection import Plan
 from otel_perfopt.act.snapshot_source import FixedSource
 from otel_perfopt.decide.allocation import Allocation
 from otel_perfopt.decide.decision import Decision, Match, Snapshot
+from otel_perfopt.decide.personalization import Personalization
 from otel_perfopt.signal.calls import RunContext, ToolCall
+from otel_perfopt.signal.user_digest import user_digest
 
 ARGUMENTS = {"query": "where is my order", "limit": 5}
 RESULT = {"results": [{"title": f"page {i}", "snippet": "x" * 80} for i in range(3)]}
@@ -149,6 +153,39 @@ def lookup_variants() -> dict[str, Callable[[int], None]]:
     return {"empty loop": empty, "decision lookup, 50 decisions": lookup}
 
 
+def people_variants() -> dict[str, Callable[[int], None]]:
+    salt = "ab" * 16
+    users = {user_digest(f"user-{number}", salt): "speed" for number in range(5000)}
+    table = Personalization(salt, users)
+    routing = Decision("r", "d", "effort_routing", "active", Allocation(1.0), match=Match(command=("/query",)))
+    personal = replace(routing, match=Match(command=("/query",), preference=("speed",)))
+    plain, asking = (
+        Plan.of(Snapshot(1, time.time_ns(), 60.0, decisions=(one,), personalization=table))
+        for one in (routing, personal)
+    )
+    run = new_run()
+    run.user_id = "user-7"
+
+    def lookup(plan: Plan) -> Callable[[int], None]:
+        def loop(count: int) -> None:
+            for _ in range(count):
+                plan.select_inference("/query", "gpt-5", asker_of(run, plan))
+
+        return loop
+
+    def first_calls(count: int) -> None:
+        for _ in range(count):
+            run.slots.clear()
+            run.preference_source = ""
+            asking.select_inference("/query", "gpt-5", asker_of(run, asking))
+
+    return {
+        "lookup for a model call, nobody asked for": lookup(plain),
+        "the same, by preference": lookup(asking),
+        "the same, first call of a command": first_calls,
+    }
+
+
 def measure(variants: dict[str, Callable[[int], None]], rounds: int, calls: int) -> dict[str, list[float]]:
     """Return microseconds a call of each variant, one value a round."""
     order, seconds = list(variants), {name: [] for name in variants}
@@ -180,7 +217,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--calls", type=int, default=2000)
     options = parser.parse_args()
-    for variants in (sync_variants(), async_variants(), lookup_variants()):
+    for variants in (sync_variants(), async_variants(), lookup_variants(), people_variants()):
         report(measure(variants, options.rounds, options.calls))
 
 
