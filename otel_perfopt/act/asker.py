@@ -31,6 +31,7 @@ def asker_of(run: RunContext | None, plan: Plan) -> Asker:
 def _settled(run: RunContext, plan: Plan) -> Asker:
     personal = plan.personal
     assert personal is not None
+    run.preference_settled = True
     user = user_digest(run.user_id, personal.table.salt)
     if run.preference_source:
         return Asker(run.preference, user)

@@ -14,9 +14,11 @@ from otel_perfopt.analyse.opportunity import RULES
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.units import Units
 from otel_perfopt.analyse.what_if import INPUT_TOKENS, WhatIf, WhatIfRule
+from otel_perfopt.conventions import PREFERENCE
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.execution.model import Assignment, Execution, Step, StepKind, Target
 from otel_perfopt.execution.repetition import Repetitions
+from otel_perfopt.signal.preference import known_preference
 from otel_perfopt.verify import metric_kind
 from otel_perfopt.verify.metric_kind import Test
 from otel_perfopt.verify.plan_size import Expectation
@@ -132,12 +134,22 @@ class Eligibility:
         return found
 
     def _touches(self, run: Execution, what_ifs: Sequence[WhatIf]) -> bool:
-        """Tell whether the policy would enrol the run: it has a call that is matched and not excluded."""
+        """Tell whether the policy would enrol the run: it has a call that is matched and not excluded.
+
+        Of people only preferences that runs state are known here.
+        """
+        if not self._is_for(run):
+            return False
         if self._rule is not None:
             return bool(what_ifs)
         spec = self._policy.spec
         kinds = {StepKind.TOOL, StepKind.RETRIEVAL} if spec.kind.read_only or spec.match.tool else {StepKind.INFERENCE}
         return any(step.kind in kinds and self._eligible(run, step) for step in run.steps)
+
+    def _is_for(self, run: Execution) -> bool:
+        preference = known_preference(run.command.attributes.get(PREFERENCE))
+        match, exclude = self._policy.spec.match, self._policy.spec.exclude
+        return (not match.preference or preference in match.preference) and preference not in exclude.preference
 
     def _eligible(self, run: Execution, step: Step) -> bool:
         spec, command = self._policy.spec, run.command.name

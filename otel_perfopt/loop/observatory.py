@@ -104,7 +104,7 @@ class Observatory:
             self._tail.go_on(state["tail"])
             self._units.go_on(state["units"])
             self._shadow.go_on(state["shadow"])
-            self.people.go_on(state["people"])
+            self.people.go_on(state.get("people", {}))
         except Exception:
             # Not what we wrote, however it passed: nothing of it is kept.
             self._checkpoint.faults += 1

@@ -16,7 +16,8 @@ class RunContext:
     `conversation_id` may become known only with the first model call; `slots` belongs to whoever
     stands in the way of calls, keyed by its own name. `implicit` marks a command nobody declared,
     inferred from model calls; `open` turns false when the command has ended. `preference` is what whoever
-    asks would rather have and `preference_source` how that is known, empty until somebody looked.
+    asks would rather have and `preference_source` how that is known, empty until somebody looked; once something
+    was decided by it, it is `preference_settled`.
     """
 
     command: str = ""
@@ -28,6 +29,7 @@ class RunContext:
     open: bool = True
     preference: str = ""
     preference_source: str = ""
+    preference_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,19 @@ def test_a_command_may_state_it_inside_before_its_first_call(provider, gpt, gove
     assert [span.attributes.get(PREFERENCE) for span in spans.of_kind("command")] == ["speed", None]
 
 
+def test_what_is_said_after_something_was_decided_is_not_heard(provider, gpt, governed, spans):
+    """The environment's word was acted upon: the command keeps it, and its span says so."""
+    governed(decision("effort_routing", {"effort": "low"}, match=FOR_SPEED))
+    provider.play(*[json_answer(completion())] * 2)
+    prefer_in_process("speed")
+    with command("/query", conversation_id="c1"):
+        gpt.chat.completions.create(model="gpt-5", messages=HELLO, reasoning_effort="high")
+        with otel_perfopt.prefer("quality"):
+            gpt.chat.completions.create(model="gpt-5", messages=HELLO, reasoning_effort="high")
+    assert efforts(provider) == ["low", "low"]
+    assert spans.of_kind("command")[0].attributes[PREFERENCE] == "speed"
+
+
 def test_a_command_nobody_declared_has_a_preference_too(provider, gpt, governed, spans):
     """Also where commands are inferred from model calls the block around the call is heard."""
     governed(decision("effort_routing", {"effort": "low"}, match=Match(preference=("speed",))))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
+from simulated_users import SimulatedUser, rounds
 
+from otel_perfopt.conventions import PREFERENCE
 from otel_perfopt.decide.digest import policy_digest
 from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.publish import snapshot_of
+from otel_perfopt.execution.model import Step, StepKind, Target
+from otel_perfopt.loop.eligibility import Eligibility
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DIGEST = "3f1c9a0b5d7e2846"
@@ -86,3 +91,33 @@ spec:
     (decision,) = snapshot_of(policies, 2).decisions
     assert (decision.match.preference, decision.match.user) == (("speed", "cost"), (DIGEST,))
     assert decision.exclude.preference == ("quality",)
+
+
+def test_a_plan_counts_whom_the_policy_is_for():
+    """Of runs that state a preference only those it matches would be touched."""
+    template = next(rounds([SimulatedUser("t")], 1))
+    call = Step(
+        "t",
+        "i",
+        "s",
+        StepKind.INFERENCE,
+        "gpt-5",
+        Target(model="gpt-5"),
+        template.command.start_ns,
+        template.command.end_ns,
+    )
+    runs = []
+    for number, word in enumerate(("speed", "quality", "speed", "")):
+        command = replace(template.command, attributes={PREFERENCE: word} if word else {})
+        runs.append(replace(template, command=command, steps=(call,), conversation_id=f"c{number}"))
+    counted = {}
+    for name, spec in {
+        "everybody": {},
+        "speed": {"match": {"command": "/query", "preference": "speed"}},
+        "not quality": {"exclude": {"preference": "quality"}},
+    }.items():
+        eligibility = Eligibility(policy(**spec))
+        for run in runs:
+            eligibility.observe(run)
+        counted[name] = eligibility.result().runs
+    assert counted == {"everybody": 4, "speed": 2, "not quality": 3}

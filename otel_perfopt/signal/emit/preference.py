@@ -75,7 +75,7 @@ class prefer:  # noqa: N801 - used like a function, as `command` and `tool` are
 
     def _state_for_command(self) -> None:
         run = current_run()
-        if run is not None and run.preference_source in ("", ENVIRONMENT):
+        if run is not None and not run.preference_settled and run.preference_source in ("", ENVIRONMENT):
             _take(run, self._preference, STATED)
 
     def __exit__(
