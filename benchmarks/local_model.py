@@ -150,6 +150,8 @@ def main() -> None:
         if options.origin == "ours"
         else conversations.tau_bench(options.data, options.conversations, options.window * 3)
     )
+    if not talks:
+        sys.exit(f"skipped: nothing under {options.data} fits a window of {options.window} tokens")
     rows: Rows = defaultdict(dict)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         address = stack.enter_context(environment.served(options.window))

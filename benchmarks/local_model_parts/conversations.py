@@ -89,7 +89,7 @@ def tau_bench(data: Path, count: int, most_chars: int) -> Iterator[dict[str, Any
         while messages and messages[-1]["role"] != "assistant":
             messages.pop()
         results = sum(len(message["content"]) for message in messages if message["role"] == "tool")
-        if results > most_chars // 5:
+        if results > most_chars // 10:
             found += 1
             yield {"id": f"tau-{number}", "messages": [_plain(message) for message in messages], "tools": []}
         if found == count:
