@@ -96,20 +96,12 @@ spec:
 def test_a_plan_counts_whom_the_policy_is_for():
     """Of runs that state a preference only those it matches would be touched."""
     template = next(rounds([SimulatedUser("t")], 1))
-    call = Step(
-        "t",
-        "i",
-        "s",
-        StepKind.INFERENCE,
-        "gpt-5",
-        Target(model="gpt-5"),
-        template.command.start_ns,
-        template.command.end_ns,
-    )
+    start_ns, end_ns = template.command.start_ns, template.command.end_ns
+    thinking = Step("t", "i", "s", StepKind.THINKING, "thinking", Target(), start_ns, end_ns)
     runs = []
     for number, word in enumerate(("speed", "quality", "speed", "")):
         command = replace(template.command, attributes={PREFERENCE: word} if word else {})
-        runs.append(replace(template, command=command, steps=(call,), conversation_id=f"c{number}"))
+        runs.append(replace(template, command=command, steps=(thinking,), conversation_id=f"c{number}"))
     counted = {}
     for name, spec in {
         "everybody": {},
