@@ -50,3 +50,7 @@ class ChoiceUnits:
     def since(self, since_ns: int) -> Iterator[ChosenUnit]:
         """Yield the units that began at a time or later."""
         return (unit for unit in self._units.values() if unit.first_ns >= since_ns)
+
+    def backwards(self) -> Iterator[ChosenUnit]:
+        """Yield the units, the one that began last first."""
+        return reversed(self._units.values())

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_perfopt.verify.change_alarm import ChangeAlarm
-from otel_perfopt.verify.choice_units import ChoiceUnits
+from otel_perfopt.verify.choice_units import ChoiceUnits, ChosenUnit
 from otel_perfopt.verify.comparison_plan import ComparisonPlan, Goal
 from otel_perfopt.verify.criterion import Criterion, goal_criterion
 from otel_perfopt.verify.evidence import Stratum
@@ -107,7 +107,7 @@ class StrategyRace:
         return self._triggered()
 
     def _explored(self) -> RaceAnswer | None:
-        criteria = self._criteria(self.began_ns)
+        criteria = self._criteria()
         alpha = self.settings.alpha / max(1, len(criteria))
         better = [name for name, one in criteria.items() if one.satisfied(alpha)]
         if better:
@@ -125,13 +125,25 @@ class StrategyRace:
 
     def _triggered(self) -> RaceAnswer | None:
         alpha = TRIGGER_ALPHA / (len(self._challengers) * (MOST_WINDOWS + 1))
-        for since_ns in self._windows:
-            for name, criterion in self._criteria(since_ns).items():
-                if criterion.harmed(alpha):
-                    return self._told(EXPLORE, self.front, criterion, "falls behind", alpha, of=name)
-        if self._alarm.raised:
+        criteria, begins = self._fresh(), list(self._windows)
+        # From the latest unit backwards: at each window's beginning its sums are complete.
+        for unit in self._units.backwards():
+            while begins and unit.first_ns < begins[-1]:
+                begins.pop()
+                behind = self._behind(criteria, alpha)
+                if behind is not None:
+                    return behind
+            self._add(criteria, unit)
+        behind = self._behind(criteria, alpha)
+        if behind is None and self._alarm.raised:
             reason = f"{self.settings.metric} of {self.front} has changed: time to compare again"
             return RaceAnswer(EXPLORE, self.front, reason, {"units": self.units})
+        return behind
+
+    def _behind(self, criteria: Mapping[str, Criterion], alpha: float) -> RaceAnswer | None:
+        for name, criterion in criteria.items():
+            if criterion.harmed(alpha):
+                return self._told(EXPLORE, self.front, criterion, "falls behind", alpha, of=name)
         return None
 
     def _told(
@@ -157,21 +169,27 @@ class StrategyRace:
         estimate = effect.estimate if effect is not None else 0.0
         return -estimate if criterion.higher_is_better else estimate
 
-    def _criteria(self, since_ns: int) -> dict[str, Criterion]:
-        """Return each challenger's comparison over the units that began at a time or later."""
+    def _criteria(self) -> dict[str, Criterion]:
+        """Return each challenger's comparison over all units of the stretch."""
+        criteria = self._fresh()
+        for unit in self._units.since(self.began_ns):
+            self._add(criteria, unit)
+        return criteria
+
+    def _fresh(self) -> dict[str, Criterion]:
         settings = self.settings
         improve = settings.switch_cost if self.exploring else 0.0
         plan = ComparisonPlan(
             goal=Goal(settings.metric, improve=improve), alpha=settings.alpha, min_units_each=settings.min_units_each
         )
-        criteria = {name: goal_criterion(plan.goal, plan) for name in self._challengers}
-        for unit in self._units.since(since_ns):
-            for name in self._challengers if unit.choice == self.front else (unit.choice,):
-                criterion = criteria[name]
-                if unit.value > 0.0 or not criterion.positive_only:
-                    treatment = (unit.choice == name) is self.exploring
-                    criterion.test.add(self._strata[name], unit.value, treatment=treatment)
-        return criteria
+        return {name: goal_criterion(plan.goal, plan) for name in self._challengers}
+
+    def _add(self, criteria: Mapping[str, Criterion], unit: ChosenUnit) -> None:
+        for name in self._challengers if unit.choice == self.front else (unit.choice,):
+            criterion = criteria[name]
+            if unit.value > 0.0 or not criterion.positive_only:
+                treatment = (unit.choice == name) is self.exploring
+                criterion.test.add(self._strata[name], unit.value, treatment=treatment)
 
     def _slide(self, at_ns: int) -> None:
         """Begin another window each dwell time; the first, of the whole stretch, and the latest are kept."""
