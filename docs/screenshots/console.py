@@ -21,16 +21,13 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from shop_home import SECOND, prepared_home
 
-from otel_perfopt.analyse.analyser import analyse
+from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.console.console_settings import ConsoleSettings, allowed_hosts
 from otel_perfopt.console.server import running_console
-from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.loop.snapshot_server import served
-from otel_perfopt.measure.home_prices import prices_of
 from otel_perfopt.report.home_sections import home_sections
 from otel_perfopt.report.home_view import HomeWatch
 from otel_perfopt.report.html import report_html
-from otel_perfopt.signal.read.recorded import open_recorded
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 PORT = 8771
@@ -63,13 +60,12 @@ def main() -> int:
                 loop.look_now(60)
             given.out.mkdir(parents=True, exist_ok=True)
             report = Path(folder) / "report.html"
-            _write_report(home, now_ns, report)
+            _write_report(home, now_ns, loop.seen.analysis, report)
             _pictures(given.out, given.only, report, every=given.every)
     return 0
 
 
-def _write_report(home: Path, now_ns: int, path: Path) -> None:
-    analysis = analyse(RecordedExecutions(open_recorded([home / "telemetry"])), prices=prices_of(home))
+def _write_report(home: Path, now_ns: int, analysis: Analysis, path: Path) -> None:
     first, last = home_sections(HomeWatch(home).look(now_ns))
     made_at = datetime.fromtimestamp(now_ns / 1e9, tz=timezone.utc)
     path.write_text(report_html(analysis, made_at=made_at, further=first, last=last), encoding="utf-8")

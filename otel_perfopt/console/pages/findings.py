@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.analyse.finding import Finding
 from otel_perfopt.analyse.finding_kinds import FINDING_KINDS
-from otel_perfopt.analyse.history import History
+from otel_perfopt.analyse.history import History, NotEnoughHistory
 from otel_perfopt.analyse.recommendation import Recommendation
 from otel_perfopt.analyse.series_findings import METRICS
 from otel_perfopt.console.desk import Visit
@@ -91,8 +92,23 @@ def findings(visit: Visit) -> Response:
         where=where,
         acting=acting,
         analysis=seen.analysis,
+        waits_for=_waits_for(histories),
         sparks=[(name, last, spark) for name, last, spark in drawn if spark is not None],
     )
+
+
+def _waits_for(histories: Sequence[History]) -> tuple[str, ...]:
+    """Return what cannot be said of the runs' series yet: how much there is of how much is needed."""
+    found: dict[str, str] = {}
+    for history in histories:
+        for what, part in (
+            ("rhythm", history.season),
+            ("trend", history.trend),
+            ("lasting change", history.change_points),
+        ):
+            if isinstance(part, NotEnoughHistory) and part.needs:
+                found.setdefault(what, f"{what}: {part.has} of {part.needs} hours with data")
+    return tuple(found.values())
 
 
 def finding(visit: Visit) -> Response:
