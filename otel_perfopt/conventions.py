@@ -232,6 +232,7 @@ METRIC_POLICY_EFFECT: Final = ("perfopt.policy.effect", "1")  # treatment over b
 METRIC_POLICY_PREDICTED: Final = ("perfopt.policy.predicted_effect", "1")  # as the effect: -0.3 is 30 % less
 METRIC_POLICY_GUARDRAIL: Final = ("perfopt.policy.guardrail", "")
 METRIC_POLICY_EVIDENCE: Final = ("perfopt.policy.harm_evidence", "1")  # of what shows harm: 1 is shown
+METRIC_POLICY_RETAINED: Final = ("perfopt.policy.retained_share", "1")  # in shadow: of what replies used, what a shorter context kept
 METRIC_POLICY_UNITS: Final = ("perfopt.policy.units", "{unit}")
 METRIC_POLICY_ROLLBACKS: Final = ("perfopt.policy.rollbacks", "{rollback}")
 METRIC_POLICY_CHANGED: Final = ("perfopt.policy.change.time", "s")  # Unix time of the last such change

@@ -37,6 +37,7 @@ METRICS: Final[Mapping[str, str]] = {
     "perfopt.policy.effect": "change of each metric, treatment against baseline: estimate, low and high",
     "perfopt.policy.predicted_effect": "what its proposal said, in the same form",
     "perfopt.policy.guardrail": "whether each guardrail holds, as a code",
+    "perfopt.policy.retained_share": "in shadow: of what replies used of a context, the share that the shorter one kept, with its bounds",
     "perfopt.policy.harm_evidence": "evidence of harm on a logarithmic scale; at 1 it is shown",
     "perfopt.policy.units": "units in each arm",
     "perfopt.policy.rollbacks": "how often it was taken back",

@@ -11,6 +11,7 @@ from otel_perfopt.analyse.finding import Interval
 from otel_perfopt.decide.allocation import BASELINE, TREATMENT
 from otel_perfopt.decide.decision import Decision
 from otel_perfopt.decide.ledger_entry import LedgerEntry
+from otel_perfopt.decide.observation import Retained
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.state import EVERY_POLICY, State
 from otel_perfopt.loop.observatory import Standing
@@ -43,6 +44,8 @@ def policy_readings(
         yield from _state(status, exposure.get(status.name, 0.0))
         yield from _prediction(status)
         standing = standings.get(status.name)
+        if standing is not None and standing.observation.shadow is not None:
+            yield from _retained(standing.observation.shadow.retained, policy)
         if standing is not None and standing.verdict is not None:
             yield from _verdict(standing.verdict, policy)
 
@@ -73,6 +76,11 @@ def _prediction(status: PolicyStatus) -> Iterator[Reading]:
     if predicted is not None:
         metric, effect = predicted
         yield from _interval(c.METRIC_POLICY_PREDICTED, effect, {c.POLICY: status.name, c.COMPARED_METRIC: metric})
+
+
+def _retained(found: Retained | None, policy: Mapping[str, str]) -> Iterator[Reading]:
+    if found is not None:
+        yield from _interval(c.METRIC_POLICY_RETAINED, Interval(found.share, found.low, found.high), policy)
 
 
 def _verdict(verdict: Verdict, policy: Mapping[str, str]) -> Iterator[Reading]:

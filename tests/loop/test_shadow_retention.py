@@ -10,6 +10,7 @@ from simulated_fleet import SECOND, SimulatedFleet
 from otel_perfopt import conventions as c
 from otel_perfopt.decide.state import State
 from otel_perfopt.loop.controller import Controller
+from otel_perfopt.loop.policy_readings import policy_readings
 
 POLICY = """
 apiVersion: perfopt.dev/v1
@@ -108,3 +109,18 @@ def test_what_was_seen_outlives_a_restart(controller, fleet):
     ).observation.shadow
     assert report.retained.units > 50
     assert again == report
+
+
+def retained(controller, fleet):
+    status = controller.policies.status("sections", fleet.now_ns)
+    standing = controller.observatory.standing(status, controller.policies, fleet.now_ns)
+    readings = policy_readings([status], {"sections": standing}, ())
+    return {one.attributes[c.INTERVAL_PART]: one.value for one in readings if one.name == c.METRIC_POLICY_RETAINED}
+
+
+def test_what_shadow_shows_is_a_metric(controller, fleet):
+    """The share and its bounds are told while the policy still waits, and nothing is before anybody used anything."""
+    assert retained(controller, fleet) == {}
+    follow(controller, fleet, 8)
+    values = retained(controller, fleet)
+    assert 0 < values[c.INTERVAL_LOW] < values[c.INTERVAL_ESTIMATE] == values[c.INTERVAL_HIGH] == 1
