@@ -71,6 +71,8 @@ def _same_place(one: PolicyStatus, other: PolicyStatus) -> bool:
         mine.optimize.type == theirs.optimize.type
         and lists_meet(mine.match.command, theirs.match.command)
         and lists_meet(mine.match.tool, theirs.match.tool)
+        and lists_meet(mine.match.preference, theirs.match.preference)
+        and lists_meet(mine.match.user, theirs.match.user)
     )
 
 
