@@ -44,11 +44,11 @@ class Tail:
         result: Values = np.where(values > self.start, np.minimum(beyond, MOST_DECADES), -np.log10(ranks))
         return result
 
-    def surely(self, values: Values, apart: int) -> Values:
+    def surely(self, values: Values, apart: int, heavier: float = SURE_ERRORS) -> Values:
         """Return the decades that hold for a heavy tail too, known from few independent values.
 
         A generalised Pareto tail by probability-weighted moments (Hosking & Wallis 1987), its shape
-        taken one standard error heavier than estimated; only values `apart` bins or more from one
+        taken `heavier` standard errors heavier than estimated; only values `apart` bins or more from one
         another count as independent.
         """
         places = np.flatnonzero(self.unordered >= self.start)
@@ -57,7 +57,7 @@ class Tail:
         mean = float(excess.mean())
         weighted = float(np.mean(excess * (1 - (np.arange(1, excess.size + 1) - 0.35) / excess.size)))
         shape = 2 - mean / (mean - 2 * weighted) if mean > 2 * weighted else 0.0
-        shape = float(np.clip(shape + SURE_ERRORS / np.sqrt(groups), 0.01, 1.5))
+        shape = float(np.clip(shape + heavier / np.sqrt(groups), 0.01, 1.5))
         reach = np.maximum(values - self.start, 0.0) / self.scale
         found = -np.log10(self.share) + np.log10(1 + shape * reach) / shape
         result: Values = np.where(values > self.start, np.minimum(found, MOST_DECADES), 0.0)
