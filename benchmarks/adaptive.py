@@ -164,7 +164,7 @@ def flapping(runs: int, explorations: int) -> None:
 
 def tuning(runs: int) -> None:
     """Print how often the best value is found and what that takes."""
-    print(f"\nTuning among four values ({runs} runs each, at most 6,000 treated units, alpha 5 %)")
+    print(f"\nTuning among four values ({runs} runs each, a limit of 6,000 units of the values left, alpha 5 %)")
     print("  truth                       best kept   also-ran at the limit   units until one is left, median (90 %)")
     for truth in ([1.0, 0.7, 0.85, 1.2], [1.0, 0.85, 0.95, 1.1], [1.0, 0.95, 0.97, 1.02], [1.0, 1.0, 1.0, 1.0]):
         found = [tuned(seed, truth) for seed in range(runs)]
@@ -197,7 +197,7 @@ def tuned(seed: int, truth: list[float]) -> tuple[int, int, bool]:
 
 def budgets(minutes: int) -> None:
     """Print what a shared budget saves against an even split, when worth changes places half-way."""
-    print(f"\nA budget of 60 early calls a minute, three commands that each want 40; worth changes places half-way")
+    print("\nA budget of 60 early calls a minute, three commands that each want 40; worth changes places half-way")
     declared = EarlyBudget.model_validate({"perMinute": 60, "floor": "10%"})
     for name, moves in (("divided by worth", True), ("even split", False)):
         saved, back = spent(declared, minutes, moves=moves)
@@ -219,13 +219,13 @@ def spent(declared: EarlyBudget, minutes: int, *, moves: bool) -> tuple[float, i
             worth["x"], worth["y"] = worth["y"], worth["x"]
         for second in range(60):
             now[0] = (minute * 60 + second) * SECOND
-            for name in sums:
+            for name, own in sums.items():
                 if draw.random() < 40 / 60 and real.take((EarlyShare("p", 60.0, 0.1, shares),), name):
                     used = draw.random() < worth[name][1]
                     saved += worth[name][0] * used
-                    sums[name][0] += 1
-                    sums[name][1] += used
-                    sums[name][2] += worth[name][0] * used
+                    own[0] += 1
+                    own[1] += used
+                    own[2] += worth[name][0] * used
         sums = {name: [value * 0.5**0.1 for value in values] for name, values in sums.items()}
         if moves:
             shares = divided(declared, {name: EarlyWorth(*values) for name, values in sums.items()})

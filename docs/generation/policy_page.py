@@ -11,6 +11,8 @@ from docs.generation.markdown import code, page, prose, table
 from docs.generation.policy_words import MEANINGS
 from otel_perfopt.analyse.finding_kinds import FINDING_KINDS
 from otel_perfopt.decide.boundary import AllowDeny, BoundarySpec, SafetyBoundary
+from otel_perfopt.decide.early_budget import EarlyBudget
+from otel_perfopt.decide.live import LIVE_MEASURES, SECONDS, SHARE, Live
 from otel_perfopt.decide.policy import (
     ApprovalSpec,
     ExcludeSpec,
@@ -22,6 +24,8 @@ from otel_perfopt.decide.policy import (
 )
 from otel_perfopt.decide.policy_file import policy_schema
 from otel_perfopt.decide.rollout import METRICS, Goal, Guardrail, Limits, Rollback, Rollout, Step
+from otel_perfopt.decide.strategy import Strategy
+from otel_perfopt.decide.tuning import TUNABLE_PARAMETERS, Tune
 
 # In reading order: each after the one that holds it.
 POLICY_MODELS: tuple[type[BaseModel], ...] = (
@@ -29,6 +33,7 @@ POLICY_MODELS: tuple[type[BaseModel], ...] = (
     Metadata,
     PolicySpec,
     When,
+    Live,
     MatchSpec,
     ExcludeSpec,
     ApprovalSpec,
@@ -38,6 +43,9 @@ POLICY_MODELS: tuple[type[BaseModel], ...] = (
     Goal,
     Guardrail,
     Rollback,
+    Strategy,
+    Tune,
+    EarlyBudget,
 )
 BOUNDARY_MODELS: tuple[type[BaseModel], ...] = (SafetyBoundary, BoundarySpec, AllowDeny)
 
@@ -65,9 +73,24 @@ def policy_page() -> str:
         table(("metric", "better is", "is"), _metrics()),
         "## Findings\n\nWhat `when.finding` may name; [detectors](detectors.md) says who finds them.",
         table(("finding", "says that"), ((code(kind), told.says) for kind, told in sorted(FINDING_KINDS.items()))),
+        "## Live measures\n\nWhat `when.live` may name; each is of the calls of the last minutes.",
+        table(("measure", "is", "level"), _live()),
+        "## Parameters that can be tuned\n\nWhat `tune.parameter` may name.",
+        table(("type", "parameters"), _tunable()),
         "## A boundary",
         *_sections(BOUNDARY_MODELS),
     )
+
+
+def _live() -> Iterator[tuple[str, str, str]]:
+    levels = {SECONDS: "a time, `2s`", SHARE: "a share, `5%`"}
+    for name, told in LIVE_MEASURES.items():
+        yield code(name), told.says, levels.get(told.unit, "a rate, `300/min`")
+
+
+def _tunable() -> Iterator[tuple[str, str]]:
+    for kind, words in TUNABLE_PARAMETERS.items():
+        yield code(kind), ", ".join(code(word) for word in words)
 
 
 def _sections(models: tuple[type[BaseModel], ...]) -> Iterator[str]:

@@ -45,8 +45,28 @@ def check_files(paths: Iterable[Path], boundaries: Sequence[SafetyBoundary]) -> 
         forbidden = violations(loaded.policy, boundaries)
         problems += [FieldProblem(loaded.file, loaded.line, 1, loaded.name, message) for message in forbidden]
         usable += [] if forbidden else [loaded]
+    problems += _strangers(usable)
     problems.sort(key=lambda problem: (problem.path, problem.line, problem.column))
     return FileCheck(tuple(str(file) for file in files), tuple(usable), tuple(problems))
+
+
+def _strangers(policies: Iterable[LoadedPolicy]) -> list[FieldProblem]:
+    """Return a problem for each policy that is no alternative to the others of its group."""
+    first: dict[str, LoadedPolicy] = {}
+    problems = []
+    for loaded in sorted(policies, key=lambda one: one.name):
+        spec = loaded.policy.spec
+        if spec.strategy is None:
+            continue
+        other = first.setdefault(spec.strategy.group, loaded)
+        its = other.policy.spec
+        if (spec.goal.metric, spec.rollout.unit) != (its.goal.metric, its.rollout.unit):
+            message = (
+                f"{loaded.name!r} and {other.name!r} are no alternatives: they compare {spec.goal.metric} by "
+                f"{spec.rollout.unit} and {its.goal.metric} by {its.rollout.unit}"
+            )
+            problems.append(FieldProblem(loaded.file, loaded.line, 1, "spec.strategy", message))
+    return problems
 
 
 def _check(file: Path) -> tuple[list[LoadedPolicy], Sequence[FieldProblem]]:
