@@ -180,7 +180,7 @@ class WarmUpCalls:
             effect=Effect("cold_call", "s", most.saved, most.saved.times(most.extra_s / most.saved.estimate)),
             occurrences=total,
             evidence=tools[most.name].evidence.kept(),
-            suggestion=Suggestion(WARM_UP, {"calls": calls, "discard": True}, {"command": ("*",)}) if calls else None,
+            suggestion=Suggestion("warm_up", {"calls": calls, "discard": True}, {"command": ("*",)}) if calls else None,
         )
 
 

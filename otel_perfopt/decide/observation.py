@@ -74,10 +74,8 @@ class Observation:
     held: bool = False
 
     def of_condition(self) -> Observation:
-        """Return what it says of the policy's `when` and of the hour, which holds whatever stage the policy is in."""
-        return Observation(
-            when_met=self.when_met, when_reason=self.when_reason, when_numbers=self.when_numbers, held=self.held
-        )
+        """Return what it says of the policy's `when`, which holds whatever stage the policy is in."""
+        return Observation(when_met=self.when_met, when_reason=self.when_reason, when_numbers=self.when_numbers)
 
     @property
     def shows_harm(self) -> bool:

@@ -35,6 +35,7 @@ from otel_perfopt.decide.state import (
     EXTEND_EVENT,
     KILL_EVENT,
     UNKILL_EVENT,
+    PolicyState,
     State,
 )
 from otel_perfopt.errors import FieldProblem, InvalidFileError, LedgerError, TransitionError
@@ -187,6 +188,10 @@ class PolicySet:
             LedgerError: a step could not be written; every other policy was still looked at.
         """
         return self._progress.advance(observations, now_ns)
+
+    def hold_while(self, holds: Callable[[OptimizationPolicy, PolicyState, int], bool]) -> None:
+        """Begin no roll-out while `holds` says so of a policy, its state and the time; what is exposed goes on."""
+        self._progress.holds = holds
 
     def propose(
         self,

@@ -12,6 +12,7 @@ from otel_perfopt.decide.kill_switch import KillSwitch
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.lifecycle import SYSTEM, Transition, next_transition, requested_transition
 from otel_perfopt.decide.observation import NO_EXTENSION, NOTHING_OBSERVED, Extension, Inputs, Observation
+from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_status import authors_of
 from otel_perfopt.decide.state import EVERY_POLICY, EXPOSED, KILL_EVENT, PolicyState
 from otel_perfopt.errors import LedgerError
@@ -33,6 +34,8 @@ class Progress:
         self._switch = switch
         self.withheld: dict[str, Transition] = {}
         self.healthy = True
+        # Whether a policy's roll-out is not to begin now; asked whenever a step is looked for.
+        self.holds: Callable[[OptimizationPolicy, PolicyState, int], bool] = lambda _policy, _state, _now_ns: False
 
     @property
     def killed(self) -> bool:
@@ -73,7 +76,9 @@ class Progress:
             # Another process may have moved it since: what was seen before says nothing about that stage.
             of_this = seen.since_ns in {None, state.since_ns}
             told = seen if of_this else seen.of_condition()
-            return next_transition(self._catalog.loaded(name).policy, state, self._inputs(name, told, now_ns))
+            policy = self._catalog.loaded(name).policy
+            told = replace(told, held=True) if self.holds(policy, state, now_ns) else told
+            return next_transition(policy, state, self._inputs(name, told, now_ns))
 
         return self._recorded(name, choose, now_ns)
 

@@ -16,9 +16,11 @@ from otel_perfopt.decide.learned_file import LearnedFile
 from otel_perfopt.decide.learning import NOTHING_LEARNED
 from otel_perfopt.decide.lifecycle import Transition
 from otel_perfopt.decide.observation import NOTHING_OBSERVED, Observation
+from otel_perfopt.decide.policy import OptimizationPolicy
 from otel_perfopt.decide.policy_set import PolicySet
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import LEASE_S, publish
+from otel_perfopt.decide.state import PolicyState
 from otel_perfopt.errors import PerfoptError
 from otel_perfopt.loop.budget_divider import BudgetDivider
 from otel_perfopt.loop.findings_watch import FindingsWatch
@@ -82,6 +84,7 @@ class Controller:
         self._published_ns: int | None = None
         self.findings = FindingsWatch(home, home / TELEMETRY_FOLDER, executor=executor, schedule=schedule)
         self._schedule = schedule
+        self.policies.hold_while(self._is_held)
         self.live = LiveWatch()
         self.strategies = StrategySwitch()
         self.tuner = Tuner()
@@ -180,16 +183,15 @@ class Controller:
             status.name: _with_condition(
                 seen.get(status.name, NOTHING_OBSERVED),
                 live.get(status.name) or LiveAnswer(when_met(status.policy, findings, now_ns)),
-                held=self._is_held(status, now_ns),
             )
             for status in statuses
         }
 
-    def _is_held(self, status: PolicyStatus, now_ns: int) -> bool:
+    def _is_held(self, policy: OptimizationPolicy, state: PolicyState, now_ns: int) -> bool:
         """Tell whether a roll-out is to begin in a trough that is still to come; a condition names its own time."""
-        if self._schedule is None or status.policy.spec.when is not None:
+        if self._schedule is None or policy.spec.when is not None:
             return False
-        return not self._schedule.may_begin(now_ns, status.state.since_ns)
+        return not self._schedule.may_begin(now_ns, state.since_ns)
 
     def _live(self, statuses: Sequence[PolicyStatus], now_ns: int) -> Mapping[str, LiveAnswer]:
         """Return what live conditions say; of a part of the telemetry nothing."""
@@ -208,8 +210,8 @@ class Controller:
         }
 
 
-def _with_condition(seen: Observation, answer: LiveAnswer, *, held: bool = False) -> Observation:
-    return replace(seen, when_met=answer.met, when_reason=answer.reason, when_numbers=answer.numbers, held=held)
+def _with_condition(seen: Observation, answer: LiveAnswer) -> Observation:
+    return replace(seen, when_met=answer.met, when_reason=answer.reason, when_numbers=answer.numbers)
 
 
 _T = TypeVar("_T")
