@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from otel_perfopt import conventions as c
@@ -11,6 +11,7 @@ from otel_perfopt.decide.allocation import TREATMENT
 from otel_perfopt.decide.early_budget import MOST_COMMANDS, EarlyBudget, EarlyWorth, divided, worth_per_call
 from otel_perfopt.decide.ledger_entry import LedgerEntry
 from otel_perfopt.decide.policy_set import PolicySet
+from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.publish import budgets_of
 from otel_perfopt.decide.state import EVERY_POLICY, State
 from otel_perfopt.execution.model import Execution
@@ -75,13 +76,13 @@ class BudgetDivider:
         """Return each budget's shares, as they are in force."""
         return {name: policies.journal.adaptations.budgets.get(name, {}) for name in self._budgets}
 
-    def turn(self, policies: PolicySet, now_ns: int) -> None:
+    def turn(self, policies: PolicySet, statuses: Sequence[PolicyStatus], now_ns: int) -> None:
         """Write down the shares that move.
 
         Raises:
             LedgerError: they could not be written, so they stay.
         """
-        self._adopt(policies, now_ns)
+        self._adopt(statuses, policies)
         for name, known in self._budgets.items():
             for sums in known.commands.values():
                 sums.fade(now_ns)
@@ -94,10 +95,10 @@ class BudgetDivider:
                 policies.note(_entry(name, known, before, after, worth, now_ns=now_ns))
                 known.changed_ns = now_ns
 
-    def _adopt(self, policies: PolicySet, now_ns: int) -> None:
+    def _adopt(self, statuses: Sequence[PolicyStatus], policies: PolicySet) -> None:
         """Follow what is declared: budgets that came, went, or are drawn on by others."""
         drawn: dict[str, tuple[EarlyBudget, set[str]]] = {}
-        for status in policies.statuses(now_ns):
+        for status in statuses:
             if status.is_in_force:
                 for name, budget in budgets_of(status.policy, policies.boundaries).items():
                     drawn.setdefault(name, (budget, set()))[1].add(status.name)

@@ -90,6 +90,7 @@ class Controller:
         self.tuner = Tuner()
         self.observatory.run_listeners += [self.live.observe, self.strategies.observe, self.tuner.observe]
         self.budgets = BudgetDivider()
+        self._adapts = False
         self.observatory.run_listeners.append(self.budgets.observe)
         self.learned = NOTHING_LEARNED
         self._segments = SegmentWatch()
@@ -123,8 +124,9 @@ class Controller:
         """Choose among what is approved by how it does now; from a part of the telemetry nothing is chosen."""
         if not self.observatory.behind and self.policies.healthy and not self.policies.killed:
             problems += _guarded(lambda: self.strategies.turn(self.policies, now_ns), (), problems)
-            _guarded(lambda: self.tuner.turn(self.policies, now_ns), None, problems)
-            _guarded(lambda: self.budgets.turn(self.policies, now_ns), None, problems)
+            statuses = self.policies.statuses(now_ns) if self._adapts else ()
+            _guarded(lambda: self.tuner.turn(self.policies, statuses, now_ns), None, problems)
+            _guarded(lambda: self.budgets.turn(self.policies, statuses, now_ns), None, problems)
 
     def _is_due(self, now_ns: int) -> bool:
         """Tell whether the snapshot cannot wait for the turn's end: at the start, and after a turn that took long."""
@@ -178,6 +180,8 @@ class Controller:
         wanted = conditional or self._schedule is not None
         findings = self.findings.latest(now_ns, problems.append) if wanted else None
         live = self._live(statuses, now_ns)
+        tunes = any(status.policy.spec.tune or status.policy.spec.budget for status in statuses)
+        self._adapts = tunes or any(boundary.spec.early_calls for boundary in self.policies.boundaries)
         seen = {name: self._told(standing.observation) for name, standing in standings.items()}
         return {
             status.name: _with_condition(

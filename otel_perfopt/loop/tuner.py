@@ -56,13 +56,13 @@ class Tuner:
             if index is not None and value is not None and execution.command.start_ns >= tuning.since_ns:
                 tuning.race.observe(unit, index, value, execution.command.start_ns)
 
-    def turn(self, policies: PolicySet, now_ns: int) -> None:
+    def turn(self, policies: PolicySet, statuses: Sequence[PolicyStatus], now_ns: int) -> None:
         """Write down which values go.
 
         Raises:
             LedgerError: it could not be written, so nothing changed.
         """
-        tuning = [status for status in policies.statuses(now_ns) if status.policy.spec.tune is not None]
+        tuning = [status for status in statuses if status.policy.spec.tune is not None]
         exposed = [status for status in tuning if status.is_in_force and status.state.is_exposed]
         names = {status.name for status in exposed}
         self._tunings = {name: kept for name, kept in self._tunings.items() if name in names}

@@ -47,12 +47,12 @@ def test_a_better_leader_stays(seed):
 
 
 def test_equals_are_not_switched():
-    """Of sixty explorations between equals hardly any ends in a switch; the others end at their limit."""
+    """Of thirty explorations between equals hardly any ends in a switch; the others end at their limit."""
     answers = [
-        raced(seed, lambda _: {"a": 1.0, "b": 1.0}, EQUAL, exploring=True, max_units=1000)[0] for seed in range(60)
+        raced(seed, lambda _: {"a": 1.0, "b": 1.0}, EQUAL, exploring=True, max_units=1000)[0] for seed in range(30)
     ]
-    assert sum(answer.kind == SWITCH for answer in answers) <= 5
-    assert sum(answer.kind == KEEP for answer in answers) >= 55
+    assert sum(answer.kind == SWITCH for answer in answers) <= 3
+    assert sum(answer.kind == KEEP for answer in answers) >= 27
 
 
 def test_what_a_switch_costs_must_be_earned():
