@@ -55,9 +55,11 @@ def test_self_time_leaves_out_what_is_imported_inside(spans, modules, watched):
     assert (outer.parent.span_id, inner.parent.span_id) == (run.context.span_id, outer.context.span_id)
     assert outer.start_time <= inner.start_time < inner.end_time <= outer.end_time
     assert run.start_time <= outer.start_time < outer.end_time <= run.end_time
-    for span, whole in ((outer, 0.04), (inner, 0.02)):
-        assert whole <= (span.end_time - span.start_time) / 1e9 < whole + 0.03
-        assert 0.02 <= span.attributes["perfopt.module.self_time"] < 0.04
+    took = {span.name: (span.end_time - span.start_time) / 1e9 for span in (outer, inner)}
+    for span, whole, inside in ((outer, 0.04, took["load inner"]), (inner, 0.02, 0.0)):
+        assert took[span.name] >= whole
+        # A busy machine makes everything longer, and the rest of it still the module's own.
+        assert 0.02 <= span.attributes["perfopt.module.self_time"] <= took[span.name] - inside + 0.001
         assert span.attributes["perfopt.module.name"] == span.name.split()[1]
 
 
