@@ -12,6 +12,7 @@ from otel_perfopt.decide.quantity import Share
 
 # How many early calls of the average are added to a command's own: few calls say little.
 PRIOR_CALLS = 10.0
+LEAST_CALLS = 1e-6
 MOST_COMMANDS = 100
 
 
@@ -37,7 +38,8 @@ class EarlyWorth:
 def worth_per_call(commands: Mapping[str, EarlyWorth]) -> dict[str, float]:
     """Return the seconds that one more early call of each command saves, wasted ones counted; drawn to the average."""
     started = sum(one.started for one in commands.values())
-    average = sum(one.saved_s for one in commands.values()) / started if started else 0.0
+    # Sums fade with time; of next to no call nothing is known.
+    average = sum(one.saved_s for one in commands.values()) / started if started > LEAST_CALLS else 0.0
     return {name: (one.saved_s + PRIOR_CALLS * average) / (one.started + PRIOR_CALLS) for name, one in commands.items()}
 
 

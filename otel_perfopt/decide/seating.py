@@ -111,10 +111,10 @@ def active_shares(members: Sequence[Alternative], standing: StrategyStanding, ro
 
 def _seats(members: Sequence[Alternative], standing: StrategyStanding) -> dict[str, Allocation]:
     active, trying = [one for one in members if one.is_active], [one for one in members if not one.is_active]
-    reserve = sum(min(one.settings.hold_out, one.allocation.treatment) for one in active)
-    most_baseline = max((one.allocation.baseline for one in trying), default=0.0)
-    wanted = sum(one.allocation.treatment for one in trying) + most_baseline
-    scale = min(1.0, (1.0 - reserve) / wanted) if wanted else 1.0
+    kept = max((one.allocation.baseline for one in active), default=0.0)
+    # What the active ones keep while others are tried: their hold-outs, and never more than half.
+    reserve = min(sum(min(one.settings.hold_out, one.allocation.treatment) for one in active), (1.0 - kept) / 2)
+    scale = _scale(trying, kept, reserve)
     shares = {one.name: one.allocation.treatment * scale for one in trying}
     baselines = {one.name: one.allocation.baseline * (1.0 if one.is_active else scale) for one in members}
     room = max(0.0, 1.0 - sum(shares.values()) - max(baselines.values()))
@@ -125,3 +125,12 @@ def _seats(members: Sequence[Alternative], standing: StrategyStanding) -> dict[s
         seats[one.name] = Allocation(treatment, baselines[one.name], start)
         start += treatment
     return seats
+
+
+def _scale(trying: Sequence[Alternative], kept: float, reserve: float) -> float:
+    """Return by how much those in canary shrink to fit beside each other, the reserve and everybody's baseline."""
+    treated = sum(one.allocation.treatment for one in trying)
+    baseline = max((one.allocation.baseline for one in trying), default=0.0)
+    if not treated:
+        return 1.0
+    return min(1.0, (1.0 - reserve - kept) / treated, (1.0 - reserve) / (treated + baseline))

@@ -87,3 +87,12 @@ def test_a_word_is_a_group_and_a_process_has_no_alternatives(policy):
         policy(strategy="fast-search", rollout={"unit": "process"})
     with pytest.raises(ValidationError, match="holdOut"):
         policy(strategy={"group": "g", "holdOut": "200%"})
+
+
+def test_nobody_is_in_one_arm_of_a_policy_and_treated_by_another():
+    """The baseline of the active one stays untreated by those in canary, however large their steps."""
+    trying = [replace(active(name), allocation=Allocation(0.5, 0.05), is_active=False) for name in "bc"]
+    front = replace(active("a", hold_out="0%"), allocation=Allocation(0.8, 0.2))
+    seats = seating([front, *trying], NO_STANDING).seats
+    assert seats["a"].baseline == 0.2
+    assert max(seat.start + seat.treatment for seat in seats.values()) <= 0.8 + 1e-9
