@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -114,3 +115,24 @@ def test_agents_take_every_value_that_can_be_declared(optimization, word):
         value = int(end) if parameter.quantity.is_whole else end
         read = OPTIMIZATIONS[optimization].read({parameter.field: value})
         assert getattr(read, parameter.field) == value
+
+
+def test_a_tuned_ttl_decides_for_how_long_its_unit_keeps_a_result(new_agent):
+    """Of two conversations with the same calls, the one with the short value calls again, the one with the long does not."""
+    made = []
+
+    def read_a(name: str):
+        made.append(name)
+        return {"name": name}
+
+    one = decision(
+        parameters={"ttl_s": 60.0, "scope": "conversation"}, tuned=Tuned("ttl_s", (0.01, 600.0), (0, 1)), salt="s"
+    )
+    conversations = {one.tuned.index("s", f"c{number}"): f"c{number}" for number in range(20)}
+    for index, conversation in sorted(conversations.items()):
+        made.clear()
+        agent = new_agent(one, conversation=conversation)
+        agent.call(read_a, "x")
+        time.sleep(0.05)
+        agent.call(read_a, "x")
+        assert len(made) == (2 if index == 0 else 1)
