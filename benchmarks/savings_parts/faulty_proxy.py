@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -71,6 +72,15 @@ def tool_step(path: str, body: bytes) -> str:
     return path + body.decode("utf-8", "replace")
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of an agent that ends with a twin of a call under way."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Tell of anything but a connection that is gone."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 @contextmanager
 def faulty(address: str, fault: Fault, dice: Dice, step_of: Callable[[str, bytes], str]) -> Iterator[str]:
     """Serve a back end under another address of this machine, on which requests fail."""
@@ -114,7 +124,7 @@ def faulty(address: str, fault: Fault, dice: Dice, step_of: Callable[[str, bytes
 
         do_GET = do_POST = handle_one  # noqa: N815 - the standard library's names
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Quiet(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
