@@ -78,7 +78,8 @@ class Window:
         self.page.get_by_label("Your name").fill(name)
         self.page.get_by_label("Token").fill(self.site.token)
         self.page.locator("main").get_by_role("button", name="Log in").click()
-        self.page.wait_for_url(f"**{path}")
+        # The address of the login names the next page too; who is logged in is told by the frame alone.
+        self.page.get_by_role("button", name=f"{name} · log out").wait_for()
         return self.page
 
 

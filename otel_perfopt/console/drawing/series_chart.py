@@ -136,9 +136,10 @@ def _text(value: float, unit: str) -> str:
 
 
 def _size(change: ChangePoint) -> str:
-    return (
+    size = (
         f"{100 * change.relative.estimate:+.0f} %" if change.relative is not None else f"{change.shift.estimate:+.3g}"
     )
+    return size.replace("-", "−")
 
 
 def _said(history: History, changes: Sequence[ChangePoint]) -> str:

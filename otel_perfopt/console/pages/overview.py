@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from otel_perfopt.console.desk import Desk, Visit
 from otel_perfopt.console.loop_thread import Seen
+from otel_perfopt.console.queue_size import queue_sizes
 from otel_perfopt.decide.policy_status import PolicyStatus
 from otel_perfopt.decide.state import State
 from otel_perfopt.loop.queue import QUEUED
@@ -45,6 +46,7 @@ def overview(visit: Visit) -> Response:
         goals=seen.goals,
         rows=sorted(rows, key=lambda row: (_ORDER[row.word], not row.stage.startswith("canary"), row.name)),
         queue=seen.queue,
+        size=queue_sizes(visit.desk, seen),
         waiting=waiting,
         findings=len(seen.findings),
         health=_health(visit.desk, seen),

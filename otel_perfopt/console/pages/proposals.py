@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from otel_perfopt.console.desk import Desk, Visit
-from otel_perfopt.console.loop_thread import Seen
-from otel_perfopt.decide.policy_status import PolicyStatus
-from otel_perfopt.loop.queue import QUEUED, QueueItem
+from otel_perfopt.console.desk import Visit
+from otel_perfopt.console.queue_size import queue_sizes
 
 
 def proposals(visit: Visit) -> Response:
@@ -15,21 +13,10 @@ def proposals(visit: Visit) -> Response:
     seen = visit.desk.loop.seen
     if seen is None:
         return visit.page("starting.html", 503)
-    status = {one.name: one for one in seen.statuses}
     return visit.page(
         "proposals.html",
         queue=seen.queue,
-        size={item.policy: _size(visit.desk, seen, item, status[item.policy]) for item in seen.queue},
-        status=status,
-        waiting=[status for status in seen.statuses if status.pending_gate],
+        size=queue_sizes(visit.desk, seen),
+        status={status.name: status for status in seen.statuses},
         problems=seen.faults,
     )
-
-
-def _size(desk: Desk, seen: Seen, item: QueueItem, status: PolicyStatus) -> tuple[float | None, float | None]:
-    """Return units and days until a verdict: the proposal's own, else the plan's as soon as it is worked out."""
-    if item.expected_units is not None:
-        return item.expected_units, item.expected_days
-    others = [one for one in seen.statuses if one.state.state in QUEUED]
-    plan, _ = desk.plans.plan(status, others, seen.boundaries)
-    return (plan.size.units, plan.size.days) if plan is not None else (None, None)
