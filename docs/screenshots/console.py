@@ -165,12 +165,14 @@ def _take(page: Page, path: Path, highest: int) -> None:
 
 
 def _shrink(path: Path) -> None:
-    """Keep a picture small: fewer colours, rare ones kept, and a shorter one where that is not enough."""
+    """Keep a picture small: its most frequent colours as they are, and a shorter one where that is not enough."""
     picture = Image.open(path).convert("RGB")
     while True:
         for colours in (256, 128, 64):
-            fewer = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            fewer.save(path, optimize=True)
+            palette = Image.new("P", (1, 1))
+            found = sorted(picture.getcolors(1 << 24), reverse=True)[:colours]
+            palette.putpalette([part for _, colour in found for part in colour])
+            picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
             if path.stat().st_size <= MOST_BYTES:
                 return
         picture = picture.crop((0, 0, picture.width, int(picture.height * 0.85)))
