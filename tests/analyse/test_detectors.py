@@ -242,7 +242,9 @@ def test_independent_reads_of_different_replies_are_a_bound():
     assert the(runs, "independent_reads", command="/task").effect.relative.estimate == pytest.approx(1.0)
     bound = the(runs, "upper_bound", command="/task")
     assert bound.saving.estimate == pytest.approx(2 / 6)
-    assert analyse(PlantedSource(runs)).findings[-1].kind == "upper_bound"
+    (ranked,) = [item for item in analyse(PlantedSource(runs)).findings if item.kind == "upper_bound"]
+    assert ranked.worth.share.estimate == pytest.approx(bound.saving.estimate / 10)
+    assert ranked.worth.share.low == 0
 
 
 def test_dependent_reads_are_not_called_independent():
