@@ -61,7 +61,7 @@ def test_extra_calls_stay_within_their_share(asks, share):
     for made, ask in enumerate(asks, start=1):
         budget.earn()
         extra += ask and budget.spend()
-        assert extra <= made * share + 1.0
+        assert extra <= made * share + 1.0 + 1e-9  # a share has no last digit
 
 
 def test_a_quantile_is_known_when_enough_is():

@@ -119,7 +119,7 @@ def test_plan_says_who_what_how_long_and_what_is_forbidden(home, tmp_path, share
     assert 0 < plan["eligible"]["share"] <= 1
     assert plan["predicted"]["low"] <= plan["predicted"]["estimate"] <= plan["predicted"]["high"]
     assert [step["stage"] for step in plan["steps"]] == ["canary-1", "active"]
-    assert plan["steps"][0]["allocation"] == {"treatment": 0.2, "baseline": 0.5}
+    assert plan["steps"][0]["allocation"] == {"treatment": 0.2, "baseline": 0.5, "start": 0.0}
     assert any("treatment is 50%, allowed is 20%" in message for message in plan["forbidden"])
     assert any("never touches tool rm" in message for message in plan["limited"])
     assert {watched["metric"] for watched in plan["watched"]} >= {"latency", "task_failure", "fault"}
