@@ -154,7 +154,8 @@ POLICY_HITS: Final = "hits"
 POLICY_MISSES: Final = "misses"
 POLICY_TRUE_HITS: Final = "shadow.true_hits"
 POLICY_FALSE_HITS: Final = "shadow.false_hits"
-POLICY_USED: Final = "shadow.used"  # what replies took from texts that would have been sent otherwise: values, runs of words
+# What replies took from texts that would have been sent otherwise: values, runs of words.
+POLICY_USED: Final = "shadow.used"
 POLICY_USED_KEPT: Final = "shadow.used_kept"  # of these, what would still have been there
 POLICY_STARTED: Final = "started"
 POLICY_CLAIMED: Final = "claimed"
@@ -232,7 +233,8 @@ METRIC_POLICY_EFFECT: Final = ("perfopt.policy.effect", "1")  # treatment over b
 METRIC_POLICY_PREDICTED: Final = ("perfopt.policy.predicted_effect", "1")  # as the effect: -0.3 is 30 % less
 METRIC_POLICY_GUARDRAIL: Final = ("perfopt.policy.guardrail", "")
 METRIC_POLICY_EVIDENCE: Final = ("perfopt.policy.harm_evidence", "1")  # of what shows harm: 1 is shown
-METRIC_POLICY_RETAINED: Final = ("perfopt.policy.retained_share", "1")  # in shadow: of what replies used, what a shorter context kept
+# In shadow: of what replies used, what a shorter context kept.
+METRIC_POLICY_RETAINED: Final = ("perfopt.policy.retained_share", "1")
 METRIC_POLICY_UNITS: Final = ("perfopt.policy.units", "{unit}")
 METRIC_POLICY_ROLLBACKS: Final = ("perfopt.policy.rollbacks", "{rollback}")
 METRIC_POLICY_CHANGED: Final = ("perfopt.policy.change.time", "s")  # Unix time of the last such change
