@@ -55,10 +55,18 @@ def site(tmp_path_factory):
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    # Of a file, and no longer: while the browser's driver is open an event loop runs in this thread, and tests of
+    # other files that come in between could run none of their own.
     with running_browser() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def remembered():
+    """Return what one file's browser found out, for the next one's."""
+    return {}
 
 
 @dataclass
@@ -113,9 +121,15 @@ def window(browser, request):
     assert not wrong
 
 
-@pytest.fixture(scope="session")
-def places(browser, site):
+@pytest.fixture(scope="module")
+def places(browser, site, remembered):
     """Return every page's path by its name, those of one finding, run and policy included."""
+    if "places" not in remembered:
+        remembered["places"] = _places(browser, site)
+    return remembered["places"]
+
+
+def _places(browser, site):
     context = browser.new_context()
     page = context.new_page()
 
@@ -145,9 +159,15 @@ def places(browser, site):
     return found
 
 
-@pytest.fixture(scope="session")
-def maria(browser, site):
+@pytest.fixture(scope="module")
+def maria(browser, site, remembered):
     """Return the session of somebody who logged in, for windows that need no login of their own."""
+    if "maria" not in remembered:
+        remembered["maria"] = _logged_in(browser, site)
+    return remembered["maria"]
+
+
+def _logged_in(browser, site):
     context = browser.new_context()
     Window(context.new_page(), site, []).log_in("maria")
     state = context.storage_state()
