@@ -62,7 +62,9 @@ def retention(
     """Compare what a reply says and asks for with both forms of its request; None of one too long to be looked through.
 
     A mark counts as used where only the changed texts have it, so that it could have come from nowhere
-    else in the request. A tool that is called counts as one, where its description is left out.
+    else in the request. A tool that is called counts as one, where its description is left out. Where descriptions
+    of tools are all that is left out, every call is evidence: of a tool that would still be described, or of one
+    that would not.
     """
     before, after = Counter(_texts(given)), Counter(_texts(instead))
     if sum(map(len, before)) + sum(map(len, after)) > MAX_CHARS:
@@ -72,8 +74,11 @@ def retention(
     found = memo.among(changed, said)
     used = found - memo.among(same, found) if found else found
     kept = memo.among(put, used)
-    called = {request.name for request in outcome.requests} & _offered(given)
-    lost = called - _offered(instead)
+    offered, still_offered = _offered(given), _offered(instead)
+    called = {request.name for request in outcome.requests} & offered
+    lost = called - still_offered
+    if not changed and offered != still_offered:
+        return Retention(len(called), len(called) - len(lost))
     return Retention(len(used) + len(lost), len(kept))
 
 

@@ -65,10 +65,10 @@ class SelectiveContextRule(PlainRule):
         return (WhatIf(Target(command=run.execution.command.name), calls=calls, tokens=saved, bound_tokens=bound),)
 
     def parameters(self, target: Target) -> Mapping[str, object]:
-        """Return the tools not to describe; sections, of which nothing was imagined, stay."""
+        """Return the tools not to describe; reference sections wait as well, and what that spares comes on top."""
         command = self._commands.rows.get(target.command)
         unused = sorted(command.offered - command.used)[:200] if command is not None else []
-        return {"under": [], "dropTools": unused} if unused else {}
+        return {"dropTools": unused} if unused else {}
 
     def safe(self, target: Target) -> bool:
         """Tell whether at most one run in a hundred needed a tool that none before it had used."""

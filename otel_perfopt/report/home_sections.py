@@ -69,7 +69,7 @@ def _standing_row(status: PolicyStatus, standing: Standing | None) -> tuple[str,
         f"{verdict.treatment_units} + {verdict.baseline_units}" if verdict else UNKNOWN,
         f"{goal.metric} {relative_change(goal)}" if goal else UNKNOWN,
         guardrails_held(verdict),
-        what_now(status, verdict),
+        what_now(status, standing),
     )
 
 

@@ -52,7 +52,7 @@ def policy_table(statuses: Sequence[PolicyStatus], standings: Mapping[str, Stand
             _units(verdict),
             _goal(verdict) + _before_after(standing),
             guardrails_held(verdict),
-            Text(what_now(status, verdict)),
+            Text(what_now(status, standing)),
         )
     return table
 
@@ -62,7 +62,7 @@ def policy_list(statuses: Sequence[PolicyStatus], standings: Mapping[str, Standi
     told = []
     for status in statuses:
         standing = standings.get(status.name)
-        said = what_now(status, standing.verdict if standing else None) + _before_after(standing)
+        said = what_now(status, standing) + _before_after(standing)
         told.append(Text.assemble((status.name, "bold"), "\n", said.strip()) if said else Text(status.name))
     return Group(PolicyLines(statuses, standings, says=False), *(Padding(text, (1, 0, 0, 0)) for text in told))
 
@@ -101,7 +101,7 @@ def _line(status: PolicyStatus, standing: Standing | None) -> Mapping[str, Text]
     verdict = standing.verdict if standing else None
     waits = f"needs approval ({status.pending_gate})" if status.pending_gate else ""
     stage = status.state.stage or str(status.state.state)
-    said = waits or what_now(status, verdict).replace("\n", "; ")
+    said = waits or what_now(status, standing).replace("\n", "; ")
     return {
         "policy": Text(status.name),
         "state": Text(stage, style=_STYLES.get(status.state.state, "")),
@@ -152,14 +152,26 @@ def guardrails_held(verdict: Verdict | None) -> str:
     return f"harm: {', '.join(harmed)}" if harmed else f"{held} of {len(guards)} held"
 
 
-def what_now(status: PolicyStatus, verdict: Verdict | None) -> str:
-    """Write what a policy waits for and what its comparison says."""
+def _in_shadow(status: PolicyStatus, standing: Standing | None) -> str:
+    """Write what a shorter context must show before anybody is given it; empty where nothing must be shown."""
+    needed = status.policy.spec.needed_retention
+    if status.state.state is not State.SHADOW or not needed:
+        return ""
+    shadow = standing.observation.shadow if standing else None
+    found = shadow.retained if shadow is not None else None
+    so_far = f"so far {found}" if found is not None else "so far no reply was seen to use any of it"
+    return f"in shadow until the shorter context is shown to keep {needed:.0%} of what replies use: {so_far}"
+
+
+def what_now(status: PolicyStatus, standing: Standing | None) -> str:
+    """Write what a policy waits for and what its comparison, or its shadow, says."""
+    verdict = standing.verdict if standing else None
     if status.withheld:
         return "taken back; the ledger cannot be written"
     if status.violations:
         return f"forbidden: {'; '.join(status.violations)}"
     waits = f"needs approval: perfopt approve {status.name}" if status.pending_gate else ""
-    said = verdict.reason if verdict else status.state.reason
+    said = verdict.reason if verdict else _in_shadow(status, standing) or status.state.reason
     if status.state.state is State.INCONCLUSIVE:
         return f"{said}\nperfopt extend, retry or retire {status.name}"
     return f"{waits} ({status.pending_gate})" + (f"\n{said}" if said else "") if waits else said

@@ -202,7 +202,7 @@ def test_tools_that_nobody_uses_are_named_and_counted_each():
         for finding in analysis.findings
         if finding.suggestion is not None and finding.suggestion.optimization == "selective_context"
     }
-    assert suggestion == str({"under": [], "dropTools": ["unused"]})
+    assert suggestion == str({"dropTools": ["unused"]})
 
 
 def test_commands_that_often_need_another_tool_keep_them_all():

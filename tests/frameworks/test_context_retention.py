@@ -71,6 +71,14 @@ def test_a_tool_that_is_called_is_used_by_that(provider, gpt, governed, spans):
     assert counted(spans, gpt, provider, [ASKS], asks, tools=tools) == (1, 0)
 
 
+def test_where_only_tools_are_left_out_calls_of_the_others_are_evidence(provider, gpt, governed, spans):
+    """A call of a tool that would still be offered shows that what is left out is not needed."""
+    tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("orders", "other")]
+    governed(decision("selective_context", {"drop_tools": ["other"], "under": []}, stage="shadow"))
+    asks = completion("", tool_calls=[ASKED])
+    assert counted(spans, gpt, provider, [ASKS], asks, tools=tools) == (1, 1)
+
+
 def test_a_table_keeps_every_value(provider, gpt, governed, spans):
     """The same values in another layout are the same."""
     governed(decision("context_compression", stage="shadow"))

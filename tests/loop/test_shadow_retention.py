@@ -11,6 +11,7 @@ from otel_perfopt import conventions as c
 from otel_perfopt.decide.state import State
 from otel_perfopt.loop.controller import Controller
 from otel_perfopt.loop.policy_readings import policy_readings
+from otel_perfopt.report.standing import what_now
 
 POLICY = """
 apiVersion: perfopt.dev/v1
@@ -93,6 +94,19 @@ def test_a_good_selection_passes_when_enough_was_seen(controller, fleet):
     assert states[-1] is State.CANARY
     assert 12 <= len(states) <= 24
     assert "of what replies used" in reason(controller)
+
+
+def test_what_shadow_waits_for_is_said(controller, fleet):
+    """Before anything is seen, and with the share and its bounds as soon as something is."""
+
+    def said():
+        status = controller.policies.status("sections", fleet.now_ns)
+        return what_now(status, controller.observatory.standing(status, controller.policies, fleet.now_ns))
+
+    controller.turn()
+    assert said().endswith("shown to keep 98% of what replies use: so far no reply was seen to use any of it")
+    follow(controller, fleet, 4)
+    assert "so far 100.0% (" in said()
 
 
 def test_what_was_seen_outlives_a_restart(controller, fleet):
