@@ -107,10 +107,15 @@ def window(browser, request):
             if urlsplit(request.url).netloc not in {here, ""}:
                 made.wrong.append(f"asks another host: {request.url}")
 
+        def failed(request):
+            # Whoever leaves a page before all of it is there ends what is under way.
+            if request.failure != "net::ERR_ABORTED":
+                made.wrong.append(f"failed: {request.url} {request.failure}")
+
         made.page.on("console", lambda said: said.type == "error" and made.wrong.append(f"console: {said.text}"))
         made.page.on("pageerror", lambda error: made.wrong.append(f"error: {error}"))
         made.page.on("request", asked)
-        made.page.on("requestfailed", lambda request: made.wrong.append(f"failed: {request.url} {request.failure}"))
+        made.page.on("requestfailed", failed)
         opened.append((context, made))
         return made
 
