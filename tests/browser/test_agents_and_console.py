@@ -82,7 +82,11 @@ def runs(home):
 
 
 def treated(home):
-    return [run for run in runs(home) if POLICY in run.arms and run.arms[POLICY].arm == "treatment"]
+    return [run for run in runs(home) if is_treated(run)]
+
+
+def is_treated(run):
+    return POLICY in run.arms and run.arms[POLICY].arm == "treatment"
 
 
 @pytest.mark.slow
@@ -115,7 +119,7 @@ def test_from_the_first_span_to_the_kill_switch(window, tmp_path):
                 lambda: any(overlapping(run) for run in treated(home)),
                 every_s=0.5,
             )
-            assert not any(overlapping(run) for run in runs(home) if run not in treated(home))
+            assert not any(overlapping(run) for run in runs(home) if not is_treated(run))
             page = made.go(f"/policies/{POLICY}")
             page.get_by_text(re.compile("units")).first.wait_for()
             page.get_by_role("link", name="Kill switch").click()
