@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from otel_perfopt.analyse.analyser import analyse
 from otel_perfopt.analyse.analysis import Analysis
+from otel_perfopt.cli.options import store_question_options
 from otel_perfopt.errors import NoTelemetryError, PerfoptError
 from otel_perfopt.execution.recorded import RecordedExecutions
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
@@ -43,22 +44,7 @@ _OUTPUT = Path("-")
     metavar="PATH_OR_URL",
     help="Analyse a store (a folder, or a ClickHouse server's URL); PATHS are imported into it first.",
 )
-@click.option("--from", "since", type=click.DateTime(), help="With --store: runs from this moment (UTC).")
-@click.option("--to", "until", type=click.DateTime(), help="With --store: runs until before this moment (UTC).")
-@click.option(
-    "--sample", type=click.IntRange(min=1), metavar="TRACES", help="With --store: about so many traces, by command."
-)
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1, max=50),
-    default=3.0,
-    show_default=True,
-    metavar="PERCENT",
-    help="With --store: read as many traces as give the mean run time within this (95 %).",
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="With --store: processes that share the work; all cores by default."
-)
+@store_question_options
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def analyze(
     *,

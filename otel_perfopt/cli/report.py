@@ -12,7 +12,7 @@ from rich.console import Console
 
 from otel_perfopt.analyse.analysis import Analysis
 from otel_perfopt.cli.analyze import read_and_analyse
-from otel_perfopt.cli.options import home_option
+from otel_perfopt.cli.options import home_option, store_question_options
 from otel_perfopt.decide.policy_set import LEDGER_FILE
 from otel_perfopt.errors import NoTelemetryError, PerfoptError
 from otel_perfopt.loop.observatory import TELEMETRY_FOLDER
@@ -38,22 +38,7 @@ _OUTPUT = Path("-")
 )
 @click.option("--title", default="What your agents do", show_default=True, help="The page's title.")
 @click.option("--store", metavar="PATH_OR_URL", help="Report on a store; PATHS are imported into it first.")
-@click.option("--from", "since", type=click.DateTime(), help="With --store: runs from this moment (UTC).")
-@click.option("--to", "until", type=click.DateTime(), help="With --store: runs until before this moment (UTC).")
-@click.option(
-    "--sample", type=click.IntRange(min=1), metavar="TRACES", help="With --store: about so many traces, by command."
-)
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1, max=50),
-    default=3.0,
-    show_default=True,
-    metavar="PERCENT",
-    help="With --store: read as many traces as give the mean run time within this (95 %).",
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="With --store: processes that share the work; all cores by default."
-)
+@store_question_options
 @click.option("--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Your own price table.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def report(
