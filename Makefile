@@ -14,8 +14,10 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/perfopt demo --yes
 
+# Tests of real clocks, threads and processes may lose a race where the machine stalls: what failed runs once more,
+# alone, with both outcomes printed. A fault fails twice; a crash or an error in collecting has no second run.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile || { [ $$? -eq 1 ] && $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none; }
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

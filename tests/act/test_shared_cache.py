@@ -140,7 +140,7 @@ def test_a_read_beside_a_write_is_not_kept(shop, new_process, monkeypatch):
 
 def test_equal_calls_of_two_processes_are_made_once(shop, new_process, monkeypatch):
     """While one process makes the call the other waits for its result."""
-    first, second = new_process(), new_process()
+    first, second = (new_process(max_wait_s="30s") for _ in range(2))
     monkeypatch.setenv("SHOP_READ_S", "0.3")
     made = calls(shop, "read")
     threads = [threading.Thread(target=agent.call, args=(shop_tools.read_stock, "b")) for agent in (first, second)]

@@ -50,8 +50,10 @@ def test_self_time_leaves_out_what_is_imported_inside(spans, modules, watched):
     with command("/query"):
         importlib.import_module("outer")
         importlib.import_module("outer")
-    assert [span.name for span in spans.all] == ["/query", "load outer", "load inner"]
-    run, outer, inner = spans.all
+    # On a busy machine even the quick one may have taken its millisecond.
+    shown = [span for span in spans.all if span.name != "load quick" or span.end_time - span.start_time < 1_000_000]
+    assert [span.name for span in shown] == ["/query", "load outer", "load inner"]
+    run, outer, inner = shown
     assert (outer.parent.span_id, inner.parent.span_id) == (run.context.span_id, outer.context.span_id)
     assert outer.start_time <= inner.start_time < inner.end_time <= outer.end_time
     assert run.start_time <= outer.start_time < outer.end_time <= run.end_time
