@@ -198,7 +198,7 @@ def _digests(attributes: Attributes, name: str) -> frozenset[str]:
     value = attributes.get(name)
     if isinstance(value, str):
         return frozenset({value}) if value else frozenset()
-    return frozenset(str(item) for item in value) if isinstance(value, list | tuple) else frozenset()
+    return frozenset(map(str, value)) if isinstance(value, list | tuple) else frozenset()
 
 
 def _flow_truncated(attributes: Attributes, kind: StepKind) -> bool:

@@ -75,8 +75,9 @@ def self_times(execution: Execution, tree: StepTree | None = None) -> Mapping[st
     times: dict[str, int] = {}
     for root in (*trees.around, trees.root):
         for node in root.descendants():
-            covered = union_ns((child.start_ns, child.end_ns) for child in node.children)
-            times[node.step.span_id] = node.length_ns - covered
+            children = node.children
+            covered = union_ns((child.start_ns, child.end_ns) for child in children) if children else 0
+            times[node.step.span_id] = node.end_ns - node.start_ns - covered
     return times
 
 

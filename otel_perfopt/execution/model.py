@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 
 from otel_perfopt.signal.record import Attributes, no_attributes
 
@@ -107,6 +108,14 @@ def _add(left: int | None, right: int | None) -> int | None:
 
 
 NO_TOKENS = TokenUsage()
+_COUNTS = attrgetter("input", "output", "cache_read", "cache_write", "reasoning", "resent")
+
+
+def sum_usage(usages: Iterable[TokenUsage]) -> TokenUsage:
+    """Return what adding the usages up one by one gives, at once; at least one."""
+    columns = zip(*map(_COUNTS, usages), strict=True)
+    said = ([count for count in column if count is not None] for column in columns)
+    return TokenUsage(*(sum(counts) if counts else None for counts in said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +228,6 @@ class Execution:
         The builder leaves tokens only on the innermost span that states them, which may be an
         agent's own or the command.
         """
-        total = self.command.tokens
-        for step in self.steps:
-            if step.kind not in _NOT_CONTEXT:
-                total = total + step.tokens
-        return total
+        inner = (step.tokens for step in self.steps if step.kind not in _NOT_CONTEXT)
+        stated = [usage for usage in (self.command.tokens, *inner) if usage is not NO_TOKENS]
+        return sum_usage(stated) if stated else NO_TOKENS

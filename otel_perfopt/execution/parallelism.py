@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from otel_perfopt.execution.critical_path import union_ns
@@ -13,6 +14,8 @@ from otel_perfopt.execution.model import Execution, Step, StepKind
 from otel_perfopt.execution.step_tree import StepNode, StepTree, step_tree
 
 _WORK = frozenset({StepKind.TOOL, StepKind.INFERENCE, StepKind.RETRIEVAL, StepKind.MODULE_LOAD, StepKind.THINKING})
+_ALONE = {kind: frozenset({kind}) for kind in _WORK}
+_NOTHING: frozenset[StepKind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,16 @@ def _innermost(root: StepNode) -> tuple[list[Step], list[Step]]:
     tools: list[Step] = []
     leaves: list[Step] = []
     parts: set[str] = set()
-    held: dict[str, set[StepKind]] = {}  # kinds of work inside each step
+    held: dict[str, AbstractSet[StepKind]] = {}  # kinds of work in each step
     for node in reversed(list(root.descendants())):
         step = node.step
+        if not node.children:
+            held[step.span_id] = _ALONE.get(step.kind, _NOTHING)
+            if step.kind is StepKind.TOOL:
+                tools.append(step)
+            if step.kind in _WORK:
+                leaves.append(step)
+            continue
         inside = set[StepKind]().union(*(held[child.step.span_id] for child in node.children))
         inference = step.kind is StepKind.INFERENCE
         if step.kind is StepKind.TOOL and StepKind.TOOL not in inside:
@@ -140,7 +150,7 @@ def _shortest(
         while running and running[0][0] <= step.start_ns:
             done = ordered[heapq.heappop(running)[1]]
             ended(done, finishes[done.span_id])
-        needed = max((finishes.get(span_id, 0) for span_id in needs.get(step.span_id, ())), default=0)
+        needed = max([0, *(finishes.get(span_id, 0) for span_id in needs.get(step.span_id, ()))])
         finishes[step.span_id] = earliest(step, needed) + _length(step)
         heapq.heappush(running, (step.end_ns, index))
     return max(finishes.values(), default=0)
@@ -183,7 +193,7 @@ class _Across:
         if step.kind is not StepKind.TOOL:
             return max(needed_ns, self._latest_ns)
         position = bisect_left(self._turns, (needed_ns, 0))
-        return max(needed_ns, min((end for _, end in self._turns[position : position + 1]), default=0))
+        return max(needed_ns, self._turns[position][1]) if position < len(self._turns) else needed_ns
 
     def ended(self, step: Step, finish_ns: int) -> None:
         if step.kind is StepKind.INFERENCE:

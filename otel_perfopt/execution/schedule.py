@@ -76,41 +76,44 @@ class _Player:
 
     def play(self, root: StepNode) -> int:
         """Return when the root ends."""
-        frames = [self._frame(root, root.start_ns)]
+        if not root.children or root.step.span_id in self.changes.durations_ns:
+            return self._ended(root, root.start_ns, self._alone(root, root.start_ns))
+        frames = [_Frame(root, root.start_ns, root.start_ns, root.start_ns, root.start_ns)]
         while True:
             frame = frames[-1]
-            if frame.next_child < len(self._children(frame)):
-                child = frame.node.children[frame.next_child]
+            node = frame.node
+            if frame.next_child < len(node.children):
+                child = node.children[frame.next_child]
                 frame.next_child += 1
-                frames.append(self._frame(child, frame.moment(child.start_ns)))
+                demanded = frame.moment(child.start_ns)
+                start = self._start(child.step, demanded) if self.moves else demanded
+                if child.children and child.step.span_id not in self.changes.durations_ns:
+                    frames.append(_Frame(child, demanded, start, child.start_ns, start))
+                else:
+                    joined = max(demanded, self._ended(child, start, self._alone(child, start)))
+                    heapq.heappush(frame.running, (child.end_ns, frame.next_child, joined))
                 continue
             frames.pop()
-            joined = self._finish(frame)
+            joined = max(frame.demanded_ns, self._ended(node, frame.start_ns, frame.moment(node.end_ns)))
             if not frames:
                 return joined
-            heapq.heappush(frames[-1].running, (frame.node.end_ns, frames[-1].next_child, joined))
+            heapq.heappush(frames[-1].running, (node.end_ns, frames[-1].next_child, joined))
 
-    def _frame(self, node: StepNode, demanded_ns: int) -> _Frame:
-        start = self._start(node.step, demanded_ns)
-        return _Frame(node, demanded_ns, start, node.start_ns, start)
-
-    def _children(self, frame: _Frame) -> list[StepNode]:
-        return [] if frame.node.step.span_id in self.changes.durations_ns else frame.node.children
-
-    def _finish(self, frame: _Frame) -> int:
-        """Note when a step ends; return when whoever asked for it goes on."""
-        node = frame.node
+    def _alone(self, node: StepNode, start_ns: int) -> int:
+        """Return when a step ends that was changed, or has nothing inside."""
         changed = self.changes.durations_ns.get(node.step.span_id)
         if changed is None:
-            end = frame.moment(node.end_ns)
-        else:
-            recorded = max(0, node.step.end_ns - node.step.start_ns)
-            end = frame.start_ns + max(0, node.length_ns - recorded + changed)
-            if self.moves:
-                self._pass_over(node, frame.start_ns, end)
-        self.intervals[node.step.span_id] = (frame.start_ns, end)
-        self.ends[node.step.span_id] = end
-        return max(frame.demanded_ns, end)
+            return start_ns + node.end_ns - node.start_ns
+        recorded = max(0, node.step.end_ns - node.step.start_ns)
+        end = start_ns + max(0, node.length_ns - recorded + changed)
+        if self.moves:
+            self._pass_over(node, start_ns, end)
+        return end
+
+    def _ended(self, node: StepNode, start_ns: int, end_ns: int) -> int:
+        self.intervals[node.step.span_id] = (start_ns, end_ns)
+        self.ends[node.step.span_id] = end_ns
+        return end_ns
 
     def _pass_over(self, node: StepNode, start_ns: int, end_ns: int) -> None:
         """Note what is inside a step that is not played: others may have waited for it, or be of its reply."""
@@ -120,8 +123,6 @@ class _Player:
 
     def _start(self, step: Step, demanded_ns: int) -> int:
         """Return when a step starts that is asked for at `demanded_ns`: then, or earlier if it was moved."""
-        if not self.moves:
-            return demanded_ns
         earliest = self._allowed(step, demanded_ns)
         if earliest is None:
             return demanded_ns

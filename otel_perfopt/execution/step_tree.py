@@ -113,6 +113,7 @@ def _grow(step: Step, children: dict[str, list[Step]]) -> StepNode:
             start = min(max(child.start_ns, node.start_ns), node.end_ns)
             end = min(max(child.end_ns, start), node.end_ns)
             node.children.append(StepNode(child, start, end))
-        node.children.sort(key=lambda found: (found.start_ns, found.end_ns, found.step.span_id))
+        if len(node.children) > 1:
+            node.children.sort(key=lambda found: (found.start_ns, found.end_ns, found.step.span_id))
         pending.extend(node.children)
     return root

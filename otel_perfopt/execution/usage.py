@@ -10,7 +10,19 @@ from otel_perfopt.execution.model import NO_TOKENS, StepKind, TokenUsage
 from otel_perfopt.signal.record import Attributes, AttributeValue, SpanRecord
 
 # Kinds whose usage may be a sum of what is below them; a tool's or a retrieval's never is.
+_STATED = frozenset(
+    {
+        c.GEN_AI_USAGE_INPUT_TOKENS,
+        c.GEN_AI_USAGE_OUTPUT_TOKENS,
+        c.GEN_AI_USAGE_CACHE_READ_TOKENS,
+        c.GEN_AI_USAGE_CACHE_WRITE_TOKENS,
+        c.GEN_AI_USAGE_CACHE_CREATION_TOKENS,
+        c.GEN_AI_USAGE_REASONING_TOKENS,
+        c.CONTEXT_RESENT_TOKENS,
+    }
+)
 _SUMMING = frozenset({StepKind.COMMAND, StepKind.INFERENCE, StepKind.THINKING, StepKind.OTHER})
+_EXACT = 2**53  # as far as a float knows each integer
 
 
 def number(value: AttributeValue | None) -> float | None:
@@ -26,6 +38,8 @@ def number(value: AttributeValue | None) -> float | None:
 
 def usage_of(attributes: Attributes) -> TokenUsage:
     """Read the token counts a span states; what it does not state stays None."""
+    if _STATED.isdisjoint(attributes):
+        return NO_TOKENS
     written = _count(attributes, c.GEN_AI_USAGE_CACHE_WRITE_TOKENS)
     return TokenUsage(
         input=_count(attributes, c.GEN_AI_USAGE_INPUT_TOKENS),
@@ -38,7 +52,10 @@ def usage_of(attributes: Attributes) -> TokenUsage:
 
 
 def _count(attributes: Attributes, name: str) -> int | None:
-    value = number(attributes.get(name))
+    said = attributes.get(name)
+    if said is None or (type(said) is int and 0 <= said <= _EXACT):
+        return said
+    value = number(said)
     return None if value is None else int(value)
 
 

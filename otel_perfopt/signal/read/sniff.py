@@ -22,6 +22,7 @@ UNDERSTOOD: Final = (
 )
 
 _HEAD_BYTES: Final = 1 << 20
+_FIRST_BYTES: Final = 1 << 14  # which mostly tell
 _LINES: Final = 50
 _SHOWN: Final = 40
 # A compressed file of another kind is worth naming.
@@ -86,7 +87,11 @@ def sniff(path: Path) -> Sniffed:
     Otherwise the problem is one of `unreadable_file`, `empty_file`, `binary_file`, `truncated_gzip`,
     `corrupt_gzip` and `unknown_format`.
     """
-    head, failure = _head(path)
+    head, failure = _head(path, _FIRST_BYTES)
+    kind = _by_lines(head)
+    if kind is not None:
+        return Sniffed(kind)
+    head, failure = _head(path, _HEAD_BYTES)
     if failure is not None and not head:
         return Sniffed(None, failure)
     if not head.strip():
@@ -95,13 +100,13 @@ def sniff(path: Path) -> Sniffed:
     return Sniffed(kind, None if kind is not None else _unknown(path, head))
 
 
-def _head(path: Path) -> tuple[bytes, ReadProblem | None]:
+def _head(path: Path, most: int) -> tuple[bytes, ReadProblem | None]:
     pieces: list[bytes] = []
     try:
         with path.open("rb") as file:
             stream = decompressed(file)
             size = 0
-            while size < _HEAD_BYTES and (piece := stream.read1(_HEAD_BYTES - size)):
+            while size < most and (piece := stream.read1(most - size)):
                 pieces.append(piece)
                 size += len(piece)
     except OSError as error:

@@ -12,7 +12,8 @@ from otel_perfopt.signal.read.turn import ToolUse
 
 MAX_OUTPUT_VALUES: Final = 4096
 CHARS_PER_TOKEN: Final = 4
-_LINE_NUMBERS: Final = re.compile(r"^ *\d+→", re.MULTILINE)
+# A literal at its beginning makes the search several times as fast as an anchor would.
+_LINE_NUMBERS: Final = re.compile(r"\n *\d+→")
 _NUMBERED_TOOLS: Final = frozenset({"Read", "NotebookRead"})
 
 # How each kind of failure starts; the first that fits names it.
@@ -38,7 +39,7 @@ def note_answer(tool: ToolUse, block: Mapping[str, Any], details: object, moment
     if block.get("is_error"):
         tool.error_type = _error_type(text)
     # Line numbers are the tool's decoration; as values they would match any other number.
-    told = _LINE_NUMBERS.sub("", text) if tool.name in _NUMBERED_TOOLS else text
+    told = _LINE_NUMBERS.sub("\n", f"\n{text}")[1:] if tool.name in _NUMBERED_TOOLS else text
     outputs, cut = flow_list(told, MAX_OUTPUT_VALUES)
     tool.result = (
         (names.RESULT_DIGEST, content_digest(content)),
