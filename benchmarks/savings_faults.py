@@ -40,7 +40,7 @@ DRAWS = 2000
 WAIT_S = 5.0
 NULL = decision("tool_cache", PARAMETERS["tool_cache"], policy="null", match=Match(tool=("no_such_tool",)))
 # Half of the calls may be slow: a twin after the usual time, not after the longest twentieth.
-PATIENCE = {"retries": 5, "hedge_after_s": 1.0, "hedge_quantile": 0.5}
+PATIENCE = {"retries": 5, "hedge_after_s": 1.0, "hedge_quantile": 0.5, "tools": True}
 RETRY = decision("retry_hedge", {**PARAMETERS["retry_hedge"], **PATIENCE})
 LIMIT = decision("adaptive_concurrency", PARAMETERS["adaptive_concurrency"])
 CACHE = decision("tool_cache", PARAMETERS["tool_cache"])

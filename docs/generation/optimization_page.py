@@ -90,8 +90,15 @@ def _kinds_in(scope: ast.AST) -> set[str]:
     return {kind for kind in texts if kind in FINDING_KINDS}
 
 
+def _stands(name: str) -> str:
+    entry = OPTIMIZATIONS.get(name)
+    if entry is None:
+        return "in process start-up"
+    return f"{_SEAMS[entry.seam]}{f', and tool calls before {entry.also_before}' if entry.also_before else ''}"
+
+
 def _row(name: str, kind: OptimizationType) -> tuple[str, ...]:
-    stands = _SEAMS[OPTIMIZATIONS[name].seam] if name in OPTIMIZATIONS else "in process start-up"
+    stands = _stands(name)
     yes = {True: "yes", False: "no"}
     return (
         f"[{name}](#{name})",
@@ -111,7 +118,7 @@ def _section(name: str, proposers: Mapping[str, tuple[str, ...]]) -> Iterator[st
     )
     facts = [
         f"**Does:** {sentence(kind.does)}",
-        f"**Stands:** {_SEAMS[OPTIMIZATIONS[name].seam] if name in OPTIMIZATIONS else 'in process start-up'}.",
+        f"**Stands:** {_stands(name)}.",
         f"**Risk:** {sentence(kind.risk)} {' '.join(remedy_risk(name))}",
         f"**Proposed by:** {proposed}.",
         f"**Code:** {code(f'otel_perfopt.act.{name}')}, {code(f'otel_perfopt.decide.optimizations.{name}')}",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from otel_perfopt.act import batch_tools, parallel_tools, preload, tool_cache
+from otel_perfopt.act import batch_tools, parallel_tools, preload, tool_cache, tool_retry
 from otel_perfopt.act.asker import asker_of
 from otel_perfopt.act.batch_tools import BatchTools
 from otel_perfopt.act.call_spans import CallSpans
@@ -24,6 +24,7 @@ from otel_perfopt.act.selection import Plan
 from otel_perfopt.act.snapshot_source import InForce
 from otel_perfopt.act.standing import Standing
 from otel_perfopt.act.tool_cache import ToolCache
+from otel_perfopt.act.tool_retry import ToolRetry
 from otel_perfopt.act.write_journal import WriteJournal
 from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
 
@@ -42,6 +43,7 @@ class EarlyCalls:
         spans: CallSpans,
         cache: ToolCache,
         batch: BatchTools,
+        retry: ToolRetry,
         adopt: Callable[[Plan], None],
     ) -> None:
         self._standing = standing
@@ -49,11 +51,15 @@ class EarlyCalls:
         self._spans = spans
         self._cache = cache
         self._batch = batch
+        self._retry = retry
         self._adopt = adopt
         self._link = Link(faults, repeatable=False)
+        self._repeating_link = Link(faults, repeatable=True)
         early = replace(spans, execute=self._execute, execute_async=self._execute_async)
+        # What a reply asks for is made again when it fails, as if the agent had made it; what is only foreseen is not.
+        asked = replace(spans, execute=self._persist, execute_async=self._persist_async)
         self.budgets = EarlyBudgets(clock)
-        self.parallel = ParallelTools(journal, patience, clock, early, self.budgets)
+        self.parallel = ParallelTools(journal, patience, clock, asked, self.budgets)
         self.preload = Preload(journal, patience, clock, early, self.budgets)
 
     def on_reply(
@@ -209,30 +215,45 @@ class EarlyCalls:
             else:
                 breaker.succeeded()
 
+    def _persist(self, call: ToolCall) -> Any:
+        """Make a call that a reply asks for, more than once where it fails in passing."""
+        use = self._use(tool_retry.NAME, call)
+        if use is None:
+            return self._execute(call)
+        return self._repeating_link.through(self._retry, use, self._execute, call)
+
+    async def _persist_async(self, call: ToolCall) -> Any:
+        use = self._use(tool_retry.NAME, call)
+        if use is None:
+            return await self._execute_async(call)
+        return await self._repeating_link.through_async(self._retry, use, self._execute_async, call)
+
     def _execute(self, call: ToolCall) -> Any:
         """Make a call that was started early: together with others, where they may go together."""
-        use = self._batch_use(call)
+        use = self._use(batch_tools.NAME, call)
         if use is None:
             return self._spans.execute(call)
         return self._link.through(self._batch, use, self._spans.execute, call)
 
     async def _execute_async(self, call: ToolCall) -> Any:
-        use = self._batch_use(call)
+        use = self._use(batch_tools.NAME, call)
         if use is None:
             return await self._spans.execute_async(call)
         return await self._link.through_async(self._batch, use, self._spans.execute_async, call)
 
-    def _batch_use(self, call: ToolCall) -> Use | None:
+    def _use(self, optimization: str, call: ToolCall) -> Use | None:
         try:
             in_force, run = self._standing.in_force(), call.run
-            if run is None or not in_force.plan.has(batch_tools.NAME) or not self._standing.followed(in_force):
+            if run is None or not in_force.plan.has(optimization) or not self._standing.followed(in_force):
                 return None
             asker = asker_of(run, in_force.plan)
             rules = in_force.plan.select(run.command, call.tool, call.effects, asker).rules
-            rule = rules.get(batch_tools.NAME)
+            rule = rules.get(optimization)
             if rule is None or rule.decision.policy in in_force.killed_policies:
+                return None
+            if optimization == tool_retry.NAME and not self._retry.concerns(rule, call.tool):
                 return None
             return self._standing.use(enrol, rule, run)
         except Exception as error:
-            self._faults.note(batch_tools.NAME, error, call.run)
+            self._faults.note(optimization, error, call.run)
             return None

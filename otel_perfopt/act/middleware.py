@@ -89,6 +89,11 @@ class Attempt:
         self.error: BaseException | None = None
         self.errors: list[BaseException] = []  # of every attempt, where there may be several at once
 
+    def forget(self) -> None:
+        """A later attempt went well: what was raised before it is nobody's any more."""
+        self.error = None
+        self.errors.clear()
+
     def raised(self, error: BaseException) -> bool:
         """Tell whether `error` is a call's own; what was raised is forgotten, so that it keeps no frames alive."""
         own = error is self.error or any(error is item for item in self.errors)
@@ -107,6 +112,8 @@ class Attempt:
             raise
         self.result = result
         self.finished = True
+        if self.error is not None:
+            self.forget()
         return result
 
     async def make_async(self, call: Call) -> Any:
@@ -119,6 +126,8 @@ class Attempt:
             raise
         self.result = result
         self.finished = True
+        if self.error is not None:
+            self.forget()
         return result
 
     def _failed(self, error: BaseException) -> None:

@@ -31,6 +31,7 @@ from otel_perfopt.act.snapshot_http import source_of
 from otel_perfopt.act.snapshot_source import FixedSource, InForce, SnapshotSource
 from otel_perfopt.act.standing import Standing
 from otel_perfopt.act.tool_cache import ToolCache
+from otel_perfopt.act.tool_retry import ToolRetry
 from otel_perfopt.act.write_journal import ANY_WRITE, Write, WriteJournal
 from otel_perfopt.settings import AgentSettings
 from otel_perfopt.signal.calls import RunContext, ToolCall, ToolRequest
@@ -60,9 +61,11 @@ class Runtime:
         self._standing = Standing(source, clock)
         self.faults = FaultLog(tuple(OPTIMIZATIONS), clock)
         self._link = Link(self.faults, repeatable=False)
+        self._repeating_link = Link(self.faults, repeatable=True)
         patience = Patience()
         self._cache = ToolCache(self._journal, patience, clock, spans)
         self._batch = BatchTools(patience, clock, spans)
+        self._retry = ToolRetry()
         self._early = EarlyCalls(
             self._standing,
             self.faults,
@@ -72,10 +75,11 @@ class Runtime:
             spans=spans,
             cache=self._cache,
             batch=self._batch,
+            retry=self._retry,
             adopt=self._adopt,
         )
         self._parallel, self._preload = self._early.parallel, self._early.preload
-        self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel, self._batch)
+        self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel, self._retry, self._batch)
         self.inference = InferenceRuntime(self._standing, self.faults, inference_optimizations(self._early.budgets))
         self._selection_breaker = self.faults.breakers[SELECTION]
         self._plan = NO_PLAN
@@ -95,7 +99,9 @@ class Runtime:
                 self._changed_since(plan)
         faults: list[Exception] = []
         try:
-            return guard(SELECTION, partial(self._conduct, call), execute, call, partial(self._selection_fault, faults))
+            on_fault = partial(self._selection_fault, faults)
+            # Only `retry_hedge` makes a call again: whatever else stands around it is held to one by its own link.
+            return guard(SELECTION, partial(self._conduct, call), execute, call, on_fault, repeatable=True)
         finally:
             if faults:
                 self._disturb()
@@ -111,7 +117,8 @@ class Runtime:
         faults: list[Exception] = []
         on_fault = partial(self._selection_fault, faults)
         try:
-            return await guard_async(SELECTION, partial(self._conduct_async, call), execute, call, on_fault)
+            around = partial(self._conduct_async, call)
+            return await guard_async(SELECTION, around, execute, call, on_fault, repeatable=True)
         finally:
             if faults:
                 self._disturb()
@@ -159,6 +166,7 @@ class Runtime:
         self._cache.after_fork()
         self._early.after_fork()
         self._batch.after_fork()
+        self._retry.after_fork()
         self.inference.after_fork()
         self.faults.after_fork()
 
@@ -166,7 +174,7 @@ class Runtime:
         route = self._route(call)
         proceed = execute
         for middleware, use in route.uses:
-            proceed = partial(self._link.through, middleware, use, proceed)
+            proceed = partial(self._link_of(middleware).through, middleware, use, proceed)
         try:
             self._tell_write(route)
             result = proceed(call)
@@ -181,7 +189,7 @@ class Runtime:
         route = self._route(call)
         proceed = execute
         for middleware, use in route.uses:
-            proceed = partial(self._link.through_async, middleware, use, proceed)
+            proceed = partial(self._link_of(middleware).through_async, middleware, use, proceed)
         try:
             await self._tell_write_async(route)
             result = await proceed(call)
@@ -191,6 +199,9 @@ class Runtime:
         if call.run is not None and route.plan is not None:
             self._early.passed(route.plan, call.run, call, result, wrote=route.ticket is not None)
         return result
+
+    def _link_of(self, middleware: Middleware) -> Link:
+        return self._repeating_link if middleware is self._retry else self._link
 
     def _route(self, call: ToolCall) -> _Route:
         """Choose what the call passes through, innermost first, and journal the beginning of a write."""
@@ -220,7 +231,9 @@ class Runtime:
                 enrolment = (
                     enrolled(run, rule) if batch is not None and batch.use.policy == rule.decision.policy else None
                 )
-            elif middleware is self._preload and not self._preload.concerns(rule, selection.key.tool):
+            elif (middleware is self._preload and not self._preload.concerns(rule, selection.key.tool)) or (
+                middleware is self._retry and not self._retry.concerns(rule, selection.key.tool)
+            ):
                 enrolment = None
             else:
                 enrolment = enrol(run, rule, self._standing.process_unit)

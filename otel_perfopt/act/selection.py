@@ -97,6 +97,13 @@ class Rule:
         """Where the optimization stands."""
         return OPTIMIZATIONS[self.decision.optimization].seam
 
+    def stands_at(self, seam: Seam) -> bool:
+        """Tell whether the decision is about calls at that seam."""
+        entry = OPTIMIZATIONS[self.decision.optimization]
+        if entry.stands_at is None:
+            return entry.seam is seam
+        return entry.stands_at(self.parameters, self.decision.match, seam)
+
     def effects(self, key: ToolKey) -> ToolEffects:
         """Return what the tool does to the world as this decision sees it."""
         return resolve_effects(key, self.decision.effects, self.declared)
@@ -233,8 +240,8 @@ class Plan:
     ) -> None:
         self.rules = rules
         self.personal = _personal(rules, table)
-        self.tool_rules = tuple(rule for rule in rules if rule.seam is Seam.TOOL)
-        self.inference_rules = tuple(rule for rule in rules if rule.seam is Seam.INFERENCE)
+        self.tool_rules = tuple(rule for rule in rules if rule.stands_at(Seam.TOOL))
+        self.inference_rules = tuple(rule for rule in rules if rule.stands_at(Seam.INFERENCE))
         self.process_rules = tuple(rule for rule in rules if rule.seam is Seam.PROCESS)
         self.problems: Counter[str] = problems or Counter()
         self._names = frozenset(rule.decision.optimization for rule in rules)
