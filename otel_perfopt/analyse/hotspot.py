@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
@@ -59,8 +59,9 @@ class Hotspot:
         """Take one run into account; runs without a clock say nothing here."""
         if not execution.timed:
             return
+        keys = {step.span_id: _key(step) for step in execution.steps}
         for step in execution.steps:
-            key = _key(step, execution.command)
+            key = keys[step.span_id]
             if key is not None:
                 component = self._components[key]
                 component.calls += 1
@@ -71,12 +72,12 @@ class Hotspot:
         longest: dict[_Key, tuple[int, Step]] = {}
         run = RunView.of(execution)
         for segment in run.path:
-            key = _key(segment.step, execution.command) or _AGENT_KEY
+            key = (None if segment.step is execution.command else keys[segment.step.span_id]) or _AGENT_KEY
             spent[key] += segment.length_ns
             if segment.length_ns > longest.get(key, (0, segment.step))[0]:
                 longest[key] = (segment.length_ns, segment.step)
         self._add(execution, spent, longest)
-        self._units.add(execution, _halved(run, spent))
+        self._units.add(execution, _halved(run, spent, keys))
 
     def _add(self, execution: Execution, spent: Counter[_Key], longest: dict[_Key, tuple[int, Step]]) -> None:
         seconds_by_key: dict[Hashable, float] = {key: value / 1e9 for key, value in spent.items()}
@@ -87,6 +88,8 @@ class Hotspot:
             component = self._components[key]
             component.runs += 1
             component.critical_ns += nanoseconds
+            if not component.evidence.wants(nanoseconds):
+                continue
             length, step = longest[key]
             note = f"{seconds(length / 1e9)} in one stretch of {seconds(nanoseconds / 1e9)} in this run"
             component.evidence.add(nanoseconds, execution, step, note)
@@ -149,7 +152,7 @@ class Hotspot:
         )
 
 
-def _halved(run: RunView, spent: Counter[_Key]) -> dict[Hashable, float]:
+def _halved(run: RunView, spent: Counter[_Key], keys: Mapping[str, _Key | None]) -> dict[Hashable, float]:
     """Return by component the seconds that the run would have been shorter with its calls twice as fast.
 
     Replayed where the component has a tenth of the run's time; below that, half its critical time.
@@ -161,7 +164,7 @@ def _halved(run: RunView, spent: Counter[_Key]) -> dict[Hashable, float]:
             continue
         saved_ns = nanoseconds / 2
         if nanoseconds > REPLAYED_SHARE * total:
-            steps = [step for step in run.execution.steps if _key(step, run.execution.command) == key]
+            steps = [step for step in run.execution.steps if keys[step.span_id] == key]
             halves = {step.span_id: max(0, step.end_ns - step.start_ns) // 2 for step in steps}
             saved_ns = run.replay(Changes(durations_ns=halves)).saved_ns
         saved[_HALF, key] = saved_ns / 1e9
@@ -186,9 +189,7 @@ def _per_run(share: Interval, component: _Component) -> Interval | None:
     return Interval(share.estimate * scale, share.low * scale, share.high * scale, share.level)
 
 
-def _key(step: Step, command: Step) -> _Key | None:
-    if step is command:
-        return _AGENT_KEY
+def _key(step: Step) -> _Key | None:
     if waits_for_person(step):
         return _PERSON_KEY
     if step.kind in (StepKind.TOOL, StepKind.RETRIEVAL):

@@ -135,11 +135,8 @@ class OpportunityDetector:
         sums[key] = sums.get(key, 0.0) + saved
         saving.calls += len(what_if.calls)
         saving.runs += saved > 0
-        names = ", ".join(sorted({step.name for step in what_if.calls})[:3])
-        whole = seconds(run.execution.duration_s) if latency else tokens(run.tokens.input or 0)
-        amount = seconds(saved) if latency else tokens(saved)
-        note = f"{amount} of {whole} saved on {counted(len(what_if.calls), 'call')} ({names})"
-        saving.evidence.add(saved, run.execution, what_if.calls[0], note)
+        if saving.evidence.wants(saved):
+            saving.evidence.add(saved, run.execution, what_if.calls[0], _note(run, what_if, saved, metric))
         return saved
 
     def _meet(self, touched: dict[_Key, set[str]]) -> None:
@@ -237,6 +234,14 @@ class OpportunityDetector:
         whole = _WHOLE[self._rules[key[0]].metric]
         own = self._units.ratio(key, (whole, command), seed=self._seed) if command else None
         return share if own is None else own
+
+
+def _note(run: RunView, what_if: WhatIf, saved: float, metric: str) -> str:
+    latency = metric == LATENCY
+    names = ", ".join(sorted({step.name for step in what_if.calls})[:3])
+    whole = seconds(run.execution.duration_s) if latency else tokens(run.tokens.input or 0)
+    amount = seconds(saved) if latency else tokens(saved)
+    return f"{amount} of {whole} saved on {counted(len(what_if.calls), 'call')} ({names})"
 
 
 def _touched(what_if: WhatIf) -> set[str]:

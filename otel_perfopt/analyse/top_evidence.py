@@ -18,9 +18,13 @@ class TopEvidence:
         self._heap: list[tuple[float, int, Evidence]] = []
         self._order = itertools.count()
 
+    def wants(self, weight: float) -> bool:
+        """Tell whether evidence of this weight may be kept: where not, its note need not be written."""
+        return len(self._heap) < KEPT or weight > self._heap[0][0]
+
     def add(self, weight: float, execution: Execution, step: Step | None, note: str) -> None:
         """Offer the step (None: the run as a whole) as evidence."""
-        if len(self._heap) >= KEPT and weight <= self._heap[0][0]:
+        if not self.wants(weight):
             return
         trace_id = execution.trace_id
         known = next((item for item in self._heap if item[2].trace_id == trace_id), None)

@@ -125,7 +125,9 @@ def ratio_interval(
     sums = weights @ wholes
     ratios = (weights @ parts)[sums > 0] / sums[sums > 0]
     tail = (1 - level) / 2
-    low, high = np.quantile(ratios, (tail, 1 - tail))
+    # As `np.quantile` does, which takes ten times as long over so few.
+    places = np.array((tail, 1 - tail)) * (ratios.size - 1)
+    low, high = np.interp(places, np.arange(ratios.size), np.sort(ratios))
     wider = student_t(1 - level, count - 1) / student_t(1 - level, 1e9) * (count / (count - 1)) ** 0.5
     least = min(0.0, estimate) if parts.min() >= 0 else -np.inf
     most = max(1.0, estimate) if bool(np.all(parts <= wholes)) else np.inf

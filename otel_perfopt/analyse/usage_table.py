@@ -80,8 +80,8 @@ class UsageTable:
         """Take one run into account."""
         command = self._commands[execution.command.name]
         command.add(execution.command, timed=execution.timed, failed=execution.outcome is Outcome.FAILED)
-        for step in execution.steps:
-            row = self._row_of(step)
+        rows = [(step, self._row_of(step)) for step in execution.steps]
+        for step, row in rows:
             if row is not None:
                 row.add(step, timed=execution.timed, failed=step.error_type is not None)
                 tokens = _tokens_of(step)
@@ -92,7 +92,7 @@ class UsageTable:
         if cost is not None and execution.command.cost_usd is None:
             command.cost_usd = (command.cost_usd or 0.0) + cost
         if execution.timed:
-            self._add_times(execution, command)
+            self._add_times(execution, command, rows)
 
     def add_sum(self, found: UsageSum) -> None:
         """Take steps or runs into account that a store has added up."""
@@ -121,15 +121,14 @@ class UsageTable:
             return self._tools[step.name]
         return self._thinking if step.kind is StepKind.THINKING else None
 
-    def _add_times(self, execution: Execution, command: _Row) -> None:
+    def _add_times(self, execution: Execution, command: _Row, rows: Iterable[tuple[Step, _Row | None]]) -> None:
         run = RunView.of(execution)
         self_ns = self_times(execution, run.tree)
         run_ns = run.tree.root.length_ns
         self.run_ns += run_ns
         command.critical_ns += run_ns
         command.self_ns += self_ns.get(execution.command.span_id, 0)
-        for step in execution.steps:
-            row = self._row_of(step)
+        for step, row in rows:
             if row is not None:
                 row.self_ns += self_ns.get(step.span_id, 0)
         for segment in run.path:

@@ -15,15 +15,15 @@ from otel_perfopt.signal.digest import flow_values
 
 MAX_VALUES = 4096
 MIN_RESULTS = 20
-_NO_USE = -1
 
 
 @dataclass(slots=True)
 class _Result:
-    """A tool's result: its tokens, the call of the model that first read it, and by value the last that used it."""
+    """A tool's result: tokens, the first call of the model that read it, specific values, and the last use of each."""
 
     tokens: float
     first_call: int
+    values: int
     last_use: dict[str, int] = field(default_factory=dict)
 
     def carried(self, calls: int) -> float:
@@ -33,7 +33,7 @@ class _Result:
     def useful(self) -> float:
         """Return those of them that stood for a value a reply still used then or later."""
         spans = (last - self.first_call + 1 for last in self.last_use.values() if last >= self.first_call)
-        return self.tokens * sum(spans) / len(self.last_use)
+        return self.tokens * sum(spans) / self.values
 
 
 class UsefulResults:
@@ -61,12 +61,13 @@ class UsefulResults:
         results = list(self._judgeable(run.tools, [step.start_ns for step in calls]))
         self._results += len(run.tools)
         self._judged += len(results)
-        origins = _origins(execution, results)
-        for number, values in self._uses(run.tools, calls):
-            for value in values:
-                result = origins.get(value)
-                if result is not None and number >= result.first_call:
-                    result.last_use[value] = max(result.last_use[value], number)
+        uses = [(number, frozenset(values)) for number, values in self._uses(run.tools, calls)]
+        origins = _origins(execution, results, frozenset().union(*(values for _, values in uses)))
+        for number, values in uses:
+            for value in values & origins.keys():
+                result = origins[value]
+                if number >= result.first_call:
+                    result.last_use[value] = max(result.last_use.get(value, number), number)
         carried = sum(result.carried(len(calls)) for _, result in results)
         useful = sum(result.useful() for _, result in results)
         self._units.add(execution, {"carried": carried, "useful": useful})
@@ -88,7 +89,7 @@ class UsefulResults:
             tokens = step.attributes.get(c.RESULT_TOKENS)
             read_by = bisect_left(starts, step.end_ns)
             if isinstance(tokens, int | float) and step.outputs and not step.flow_truncated and read_by < len(starts):
-                yield step, _Result(float(tokens), read_by, dict.fromkeys(step.outputs, _NO_USE))
+                yield step, _Result(float(tokens), read_by, len(step.outputs))
 
     def _uses(self, tools: Iterable[Step], calls: list[Step]) -> Iterator[tuple[int, Iterable[str]]]:
         """Yield what replies used, each with the number of the call of the model it came from."""
@@ -104,12 +105,13 @@ class UsefulResults:
                 yield number, flow_values(said, MAX_VALUES)[0]
 
 
-def _origins(execution: Execution, results: Iterable[tuple[Step, _Result]]) -> Mapping[str, _Result]:
-    """Return by value the result in which it was first seen; what the command brought with it came from none."""
-    known = execution.command.inputs | execution.command.outputs
+def _origins(
+    execution: Execution, results: Iterable[tuple[Step, _Result]], used: frozenset[str]
+) -> Mapping[str, _Result]:
+    """Return by used value the result in which it was first seen; what the command brought with it came from none."""
+    asked = used - execution.command.inputs - execution.command.outputs
     origins: dict[str, _Result] = {}
     for step, result in sorted(results, key=lambda item: item[0].end_ns):
-        for value in step.outputs:
-            if value not in known:
-                origins.setdefault(value, result)
+        for value in step.outputs & asked:
+            origins.setdefault(value, result)
     return origins

@@ -124,7 +124,13 @@ class _Trace:
             parent_span_id=span.parent_span_id,
             kind=kind,
             name=name,
-            target=self._target(span, kind, name, command),
+            target=Target(
+                service=text(span.resource, c.SERVICE_NAME),
+                agent=self.agents[span_id],
+                command=command,
+                tool=name if kind is StepKind.TOOL else "",
+                model=text(attributes, c.GEN_AI_REQUEST_MODEL, c.GEN_AI_RESPONSE_MODEL),
+            ),
             start_ns=span.start_ns,
             end_ns=max(span.start_ns, span.end_ns),
             tokens=self.usage.get(span_id, NO_TOKENS),
@@ -141,15 +147,6 @@ class _Trace:
             estimated=attributes.get(c.DURATION_ESTIMATED) is True,
             cost_usd=self.costs.get(span_id),
             attributes=attributes,
-        )
-
-    def _target(self, span: SpanRecord, kind: StepKind, name: str, command: str) -> Target:
-        return Target(
-            service=text(span.resource, c.SERVICE_NAME),
-            agent=self.agents[span.span_id],
-            command=command,
-            tool=name if kind is StepKind.TOOL else "",
-            model=text(span.attributes, c.GEN_AI_REQUEST_MODEL, c.GEN_AI_RESPONSE_MODEL),
         )
 
 

@@ -24,7 +24,8 @@ def dependencies(execution: Execution, known: frozenset[str] = NOTHING) -> Mappi
     all listed. Calls that overlapped in the recording do not depend on one another: they ran.
     """
     tools = execution.of_kind(StepKind.TOOL)
-    flow = ValueFlow(known | execution.command.inputs | execution.command.outputs)
+    asked = NOTHING.union(*(step.inputs for step in tools))
+    flow = ValueFlow(known | execution.command.inputs | execution.command.outputs, asked)
     order = EffectOrder()
     found: dict[str, frozenset[str]] = {}
     running: list[tuple[int, int]] = []

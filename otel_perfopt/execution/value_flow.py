@@ -19,11 +19,13 @@ def same_reply(first: Step, second: Step) -> bool:
 class ValueFlow:
     """Where each value was first seen: in a call's outputs, before any (None), or in one of the first `n` cut outputs.
 
-    `known` values were there before the first call.
+    `known` values were there before the first call; only those in `asked`, which has every input of a
+    call that will be asked about, are followed.
     """
 
-    def __init__(self, known: Iterable[str]) -> None:
-        self._origins: dict[str, Step | int | None] = dict.fromkeys(known)
+    def __init__(self, known: Iterable[str], asked: frozenset[str]) -> None:
+        self._asked = asked
+        self._origins: dict[str, Step | int | None] = dict.fromkeys(asked.intersection(known))
         self._cut: list[Step] = []
         self._covered = 0
         self._cover: Step | None = None
@@ -50,7 +52,8 @@ class ValueFlow:
 
     def ended(self, step: Step, followed: Collection[str]) -> None:
         """Take into account that `step` ended, which itself depended on `followed`."""
-        for value in step.outputs:
+        # Results hold thousands of values, arguments a few.
+        for value in step.outputs & self._asked:
             self._origins.setdefault(value, step)
         if _inputs_unknown(step):
             for span_id in followed:

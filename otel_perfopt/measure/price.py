@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,17 @@ class PriceTable:
     def bands(self, model: str) -> tuple[PriceBand, ...]:
         """Return a model's prices, in bands of prompt length; none for one that the table does not know."""
         name = model.lower()
-        short = _SUFFIX.sub("", _PREFIX.sub("", name))
-        return self.models.get(name) or self.models.get(short) or ()
+        return self.models.get(name) or self.models.get(_plain_name(name)) or ()
 
     def cost_usd(self, model: str, tokens: TokenUsage) -> float | None:
         """Return what a call costs; None when its price or usage is not known."""
         band = self.band(model, tokens.input or 0)
         return None if band is None else band.cost_usd(tokens)
+
+
+@lru_cache(maxsize=1024)
+def _plain_name(name: str) -> str:
+    return _SUFFIX.sub("", _PREFIX.sub("", name))
 
 
 def _bands(model: str, entry: Any, path: str, problems: list[FieldProblem]) -> tuple[PriceBand, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from otel_perfopt.signal.read.moment import parse_moment
@@ -147,7 +147,7 @@ class Session:
         if self._is_copy(record):
             return None
         message = record.get("message")
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             self._report(line, "malformed_record", "an assistant line without a message")
             return None
         failed = bool(record.get("isApiErrorMessage"))
@@ -160,7 +160,7 @@ class Session:
 
     def _reply(self, turn: Turn, thread: Thread, record: Record, moment: int, line: int) -> None:
         raw = record.get("message")
-        if not isinstance(raw, Mapping):
+        if not isinstance(raw, dict):
             return
         identity = text_of(raw.get("id")) or text_of(record.get("uuid")) or f"{self._path}:{line}"
         message = turn.message(identity, thread, moment, line)
@@ -185,10 +185,10 @@ class Session:
 
     def _progress(self, record: Record, line: int) -> Turn | None:
         data = record.get("data")
-        if not isinstance(data, Mapping) or data.get("type") != "agent_progress":
+        if not isinstance(data, dict) or data.get("type") != "agent_progress":
             return None
         inner = data.get("message")
-        if not isinstance(inner, Mapping) or self._is_copy(inner):
+        if not isinstance(inner, dict) or self._is_copy(inner):
             return None
         moment = self._moment(inner if "timestamp" in inner else record, line)
         turn = self._turn_for(record, moment, line)
@@ -240,7 +240,7 @@ class Session:
             turn.active_ms = record["durationMs"]
         elif subtype in ("compact_boundary", "microcompact_boundary"):
             details = record.get("compactMetadata")
-            turn.compactions.append((self._moment(record, line), details if isinstance(details, Mapping) else {}))
+            turn.compactions.append((self._moment(record, line), details if isinstance(details, dict) else {}))
             turn.afresh = True
         elif subtype == "api_error":
             self._failed_attempt(turn, record, line)
@@ -252,7 +252,7 @@ class Session:
         message = turn.message(text_of(record.get("uuid")) or f"{self._path}:{line}", thread, moment, line)
         message.end_ns = max(message.end_ns, moment)
         error = record.get("error")
-        status = error.get("status") if isinstance(error, Mapping) else None
+        status = error.get("status") if isinstance(error, dict) else None
         message.error_type = str(status) if isinstance(status, int) else "api_error"
         turn.heard(thread, moment)
 

@@ -22,7 +22,7 @@ def tool_use_of(block: Record, message_id: str, thread: str, moment: int, line: 
         thread=thread,
         asked_ns=moment,
         line=line,
-        arguments=arguments if isinstance(arguments, Mapping) else None,
+        arguments=arguments if isinstance(arguments, dict) else None,
     )
 
 
@@ -39,7 +39,7 @@ def caller_of(turn: Turn, content: object) -> str:
 def content_of(record: Record) -> object:
     """Return the content of a line's message: text, a list of blocks, or anything else."""
     message = record.get("message")
-    return message.get("content") if isinstance(message, Mapping) else None
+    return message.get("content") if isinstance(message, dict) else None
 
 
 def _plain(content: object) -> object:
@@ -51,7 +51,7 @@ def blocks_of(content: object) -> Iterator[Record]:
     """Yield the blocks of a message's content; plain text has none."""
     if isinstance(content, list):
         for block in content:
-            if isinstance(block, Mapping):
+            if isinstance(block, dict):
                 yield block
 
 

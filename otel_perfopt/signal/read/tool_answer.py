@@ -47,7 +47,7 @@ def note_answer(tool: ToolUse, block: Mapping[str, Any], details: object, moment
         (names.DATAFLOW_OUTPUTS, outputs),
         (names.DATAFLOW_TRUNCATED, cut),
     )
-    if isinstance(details, Mapping):
+    if isinstance(details, dict):
         _note_details(tool, details)
 
 
@@ -67,7 +67,7 @@ def _text(content: object) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    texts = (block.get("text") for block in content if isinstance(block, Mapping))
+    texts = (block.get("text") for block in content if isinstance(block, dict))
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
