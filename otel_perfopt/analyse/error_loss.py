@@ -8,6 +8,7 @@ from itertools import groupby
 
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.error_cost import FailedCall, call_counts, error_target, failed_calls
+from otel_perfopt.analyse.failed_reads import FailedReads
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
@@ -56,9 +57,11 @@ class ErrorLoss:
         overflow = Target(tool=OTHER)
         self._targets: BoundedTable[Target, _Failing] = BoundedTable(_Failing, overflow=overflow, limit=300)
         self._units = Units()
+        self._reads = FailedReads()
 
     def observe(self, execution: Execution) -> None:
         """Take one run into account."""
+        self._reads.observe(RunView.of(execution))
         for target, count in RunView.of(execution).derive(call_counts).items():
             self._targets[target].calls += count
         lost: dict[object, float] = {"time": execution.duration_s} if execution.timed else {}
@@ -125,14 +128,31 @@ class ErrorLoss:
             target=target,
             summary=(
                 f"{percent_range(rate)} of the {failing.calls:,} calls of {target} fail ({', '.join(kinds)}), "
-                f"{percent(failing.retries / failing.errors)} are followed by another try{lost}."
+                f"{percent(failing.retries / failing.errors)} are followed by another try{lost}.{self._foretold(target)}"
             ),
             detector=self.name,
             effect=Effect("latency", "s", share) if share is not None else Effect("error_rate", "1", rate),
             occurrences=failing.errors,
             runs=failing.runs,
             evidence=failing.evidence.kept(),
+            suggestion=self._remedy(target),
         )
+
+    def _foretold(self, target: Target) -> str:
+        """Say what tries at once would mend; empty where nothing speaks for them."""
+        mended = self._reads.mended(target.tool) if target.tool else None
+        if mended is None:
+            return ""
+        fatal = self._reads.fatal(target.tool)
+        commands = f"; {fatal:,} commands failed on one" if fatal else ""
+        return (
+            f" Made again at once, {percent_range(mended)} of the reads that failed in passing would go well{commands}."
+        )
+
+    def _remedy(self, target: Target) -> Suggestion | None:
+        if not target.tool or self._reads.mended(target.tool) is None:
+            return None
+        return Suggestion("retry_hedge", self._reads.parameters(target.tool), {"tool": (target.tool,)})
 
     def _storm(self, target: Target, failing: _Failing) -> Finding:
         share = self._units.time_share(("storm", target), "time", seed=self._seed)

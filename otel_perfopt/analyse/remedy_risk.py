@@ -27,7 +27,7 @@ _RISKS: Mapping[str, tuple[str, ...]] = {
     ),
     "adaptive_concurrency": ("Calls that are held back wait: priorities decide who.",),
     "endpoint_balancing": ("Endpoints may differ in more than speed.",),
-    "retry_hedge": ("Calls made twice are load: a budget bounds it.",),
+    "retry_hedge": ("Calls made twice are load: a budget bounds it.", "A tool declared read-only must be so."),
     "lazy_import": ("A module with side effects at import is loaded later than before.",),
     "gc_tuning": ("Garbage is kept longer: memory may rise.",),
     "warm_up": ("Work done ahead of a peak that does not come is wasted.",),
