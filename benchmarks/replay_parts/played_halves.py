@@ -20,13 +20,17 @@ PRICES = PriceTable.shipped()
 
 @dataclass(frozen=True)
 class Halves:
-    """A data set as it is replayed; `rule` is how its provider caches, `own` are its parameters by optimization."""
+    """A data set as it is replayed; `rule` is how its provider caches, `own` are its parameters by optimization.
+
+    Of the variants named in `kept` the requests are kept as they were sent.
+    """
 
     conversations: Sequence[Conversation]
     own: Mapping[str, Mapping[str, Any]]
     rule: str
     priced_as: str
     tell: Callable[[int], None]
+    kept: Sequence[str] = ()
 
     def play(self, variant: Variant) -> list[Played]:
         """Return one row a run, the even conversations first."""
@@ -37,4 +41,4 @@ class Halves:
         rules = preload_rules(others) if "preload" in variant.optimizations else {}
         snapshot = snapshot_of(variant, chosen, rules, self.own)
         provider = partial(Provider, self.rule, self.priced_as, PRICES, hidden=self.rule == OWN_MARKS)
-        return Player(snapshot, provider, self.tell).play(chosen)
+        return Player(snapshot, provider, self.tell, keep=variant.name in self.kept).play(chosen)

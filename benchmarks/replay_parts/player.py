@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from openai.types.chat import ChatCompletion
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from replay_parts.played import Played
 from replay_parts.recorded_turn import REPLY, Ask, Call, Conversation, Round, Turn
@@ -19,6 +20,7 @@ from otel_perfopt.act.call_spans import CallSpans
 from otel_perfopt.act.clock import Clock
 from otel_perfopt.act.runtime import Runtime
 from otel_perfopt.act.snapshot_source import FixedSource
+from otel_perfopt.analyse.useful_passages import Exchange
 from otel_perfopt.decide.decision import Snapshot
 from otel_perfopt.signal.calls import InferenceCall, InferenceOutcome, RunContext, ToolCall, ToolRequest
 
@@ -34,7 +36,11 @@ class Player:
         snapshot: Snapshot,
         provider: Callable[[], Provider],
         tell: Callable[[int], None] = lambda _: None,
+        *,
+        keep: bool = False,
     ) -> None:
+        """Prepare a process; with `keep` the requests are kept as they were sent."""
+        self._keep = keep
         self._loop = VirtualLoop()
         self._provider_of = provider
         self._tell = tell
@@ -69,16 +75,17 @@ class Player:
         run = RunContext(turn.execution.command.name, conversation.name, "", span)
         row, made = Played(conversation.name), world.made
         self.runtime.run_began(run)
-        began_s = self._loop.time()
+        began_s, work_s = self._loop.time(), self._loop.work_s()
         for round_ in turn.rounds:
             await asyncio.sleep(round_.ask.gap_s)
             await self._round(conversation.api, round_, run, world, row)
         await asyncio.sleep(turn.tail_s)
-        row.seconds = self._loop.time() - began_s
+        row.seconds, row.work_s = self._loop.time() - began_s, self._loop.work_s() - work_s
         run.open = False
         self.runtime.run_ended(run)
         span.end()
         row.calls, row.made = sum(len(round_.calls) for round_ in turn.rounds), world.made - made
+        row.asks = len(turn.rounds)
         row.counts = _counts(span) if isinstance(span, ReadableSpan) else Counter()
         return row
 
@@ -100,22 +107,26 @@ class Player:
             begun.add(call.span_id)
             await self._call(call, run, world, row)
 
-        tasks[REPLY] = asyncio.create_task(self._ask(api, round_.ask, run, row, replied))
+        tasks[REPLY] = asyncio.create_task(self._ask(api, round_, run, row, replied))
         for call in round_.calls:
             tasks[call.span_id] = asyncio.create_task(make(call))
         await asyncio.gather(*tasks.values())
 
-    async def _ask(self, api: str, ask: Ask, run: RunContext, row: Played, replied: Callable[[], None]) -> None:
+    async def _ask(self, api: str, round_: Round, run: RunContext, row: Played, replied: Callable[[], None]) -> None:
+        ask = round_.ask
         given = _given(api, ask)
         call = InferenceCall(api, "", ask.model, print, given, dict(given), run, is_reply=_is_reply)
 
-        async def execute(call: InferenceCall) -> ChatCompletion:
+        async def execute(call: InferenceCall) -> Reply:
             self._provider.send(ask, given, call.kwargs, self._loop.time(), row.paid)
+            if self._keep:
+                asked = tuple((made.tool, made.done.arguments) for made in round_.calls)
+                row.exchanges.append(Exchange(dict(call.kwargs), ask.said.text, asked))
             await asyncio.sleep(ask.seconds)
-            return _reply(ask)
+            return Reply(ask.said.text)
 
         reply = await self.runtime.inference.around_inference_async(call, execute)
-        row.other_replies += reply.choices[0].message.content != ask.said.text
+        row.other_replies += reply.text != ask.said.text
         outcome = InferenceOutcome(text=ask.said.text)
         for on_end in call.on_end:
             on_end(outcome)
@@ -144,8 +155,8 @@ class Player:
             got, failed = await self.runtime.around_tool_async(asked, execute), False
         except ToolFailed as error:
             got, failed = str(error), True
-        recorded = str(call.done.result) if call.done.failed else call.done.result
-        if (got, failed) != (recorded, call.done.failed):
+        recorded = str(call.done.result) if call.failed else call.done.result
+        if (got, failed) != (recorded, call.failed):
             kind = "read" if call.effects == READ else "write"
             row.wrong.append(f"{kind} {call.tool} {arguments}: {str(got)[:80]!r} instead of {str(recorded)[:80]!r}")
 
@@ -157,15 +168,23 @@ def _given(api: str, ask: Ask) -> dict[str, Any]:
     return {"model": ask.model, "messages": messages}
 
 
-def _reply(ask: Ask) -> ChatCompletion:
-    message = {"role": "assistant", "content": ask.said.text}
-    choice: Mapping[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
-    raw = {"id": "r", "object": "chat.completion", "created": 0, "model": ask.model, "choices": [choice]}
-    return ChatCompletion.model_validate(raw)
+@dataclass
+class Reply:
+    """What a model said, with the methods of a client's own reply objects."""
+
+    text: str
+
+    def model_dump(self, **_: object) -> dict[str, Any]:
+        """Return the reply as data."""
+        return {"choices": [self.text]}
+
+    def model_dump_json(self, **_: object) -> str:
+        """Return the reply as JSON."""
+        return json.dumps(self.model_dump())
 
 
 def _is_reply(result: object) -> bool:
-    return isinstance(result, ChatCompletion)
+    return isinstance(result, Reply)
 
 
 def _counts(span: ReadableSpan) -> Counter[str]:

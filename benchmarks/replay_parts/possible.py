@@ -14,7 +14,6 @@ from otel_perfopt.execution.model import Execution, ToolEffects
 from otel_perfopt.execution.repetition import Repetitions
 from otel_perfopt.execution.schedule import Changes
 
-
 ALL_TOOLS = "all tools"
 
 

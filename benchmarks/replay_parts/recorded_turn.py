@@ -26,7 +26,6 @@ class Done:
 
     arguments: Mapping[str, Any]
     result: object
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class Call:
     tool: str
     effects: str
     done: Done
+    failed: bool
     after: str
     gap_s: float
     seconds: float
@@ -132,7 +132,12 @@ def with_contents_stated(execution: Execution, said: Mapping[str, Said], done: M
     def stated(step: Step) -> Step:
         more: dict[str, Any] = {}
         if step.span_id in said:
-            more = {c.REQUEST_DIGEST: content_digest([dict(message) for message in said[step.span_id].messages])}
+            held_said = said[step.span_id]
+            more = {
+                c.REQUEST_DIGEST: content_digest([dict(message) for message in held_said.messages]),
+                # The rule for equal requests compares how replies ended; with their content it knows all.
+                c.GEN_AI_RESPONSE_FINISH_REASONS: (content_digest(held_said.text),),
+            }
         if step.span_id in done:
             held = done[step.span_id]
             more = {
@@ -162,6 +167,7 @@ def _call(step: Step, ask: Step, siblings: Sequence[Step], done: Done, index: in
         step.name,
         step.effects.value,
         done,
+        step.error_type is not None,
         after,
         gap_ns / 1e9,
         step.duration_s,

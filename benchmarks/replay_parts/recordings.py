@@ -91,6 +91,8 @@ def lmcache(data: Path, limit: int) -> Iterator[Conversation]:
             ),
             key=lambda row: (row.start_ns, row.line),
         )
+        if not rows:
+            continue
         (execution,) = executions_of(session_spans(rows, str(path)))
         asks = execution.of_kind(StepKind.INFERENCE)
         tools = {step.requested_by: step for step in execution.of_kind(StepKind.TOOL)}
@@ -139,8 +141,9 @@ def _answers(messages: Sequence[Message]) -> list[Done]:
     asked: list[tuple[str, Mapping[str, Any]]] = []
     results: dict[int, str] = {}
     for message in messages:
-        for call in message.get("tool_calls") or ():
-            asked.append((call.get("id", ""), _arguments(call["function"]["arguments"])))
+        asked.extend(
+            (call.get("id", ""), _arguments(call["function"]["arguments"])) for call in message.get("tool_calls") or ()
+        )
         if message["role"] == "tool":
             opened = [place for place in range(len(asked)) if place not in results]
             place = next((place for place in opened if asked[place][0] == message.get("tool_call_id")), None)
@@ -191,8 +194,7 @@ class _Session:
         for block in blocks:
             held = self._asked.get(str(block.get("tool_use_id")))
             if held is not None:
-                result = Done(held, block.get("content"), bool(block.get("is_error")))
-                self.done[block["tool_use_id"]] = result
+                self.done[block["tool_use_id"]] = Done(held, block.get("content"))
         self.messages.append({"role": "user", "content": blocks or content})
 
     def _reply(self, identity: str, blocks: Sequence[Mapping[str, Any]]) -> None:

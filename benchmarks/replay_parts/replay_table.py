@@ -16,9 +16,12 @@ from otel_perfopt.analyse.what_if import INPUT_TOKENS, LATENCY
 DRAWS = 2000
 # Chance must be able to show itself: below this many conversations an interval says nothing.
 FEWEST = 5
+# Whose rules say nothing only where there is nothing; other rules look at what these recordings do not state.
+NEVER_SILENT = ("tool_cache", "parallel_tools", "preload", "response_cache")
 MEASURES: Mapping[str, Callable[[Played], float]] = {
     "time": lambda row: row.seconds,
-    "input tokens": lambda row: row.paid.as_new,
+    "input tokens": lambda row: row.paid.input,
+    "as if new": lambda row: row.paid.as_new,
     "USD": lambda row: row.paid.usd,
 }
 # Where it can be seen that an optimization did its work, in the order of a row.
@@ -34,7 +37,7 @@ class Saving:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.share:7.2%} [{self.low:.2%}, {self.high:.2%}]"
+        return f"{100 * self.share:.2f} % [{100 * self.low:.2f}, {100 * self.high:.2f}]"
 
 
 def saving(before: Sequence[Played], after: Sequence[Played], measure: Callable[[Played], float]) -> Saving | None:
@@ -56,14 +59,15 @@ def saving(before: Sequence[Played], after: Sequence[Played], measure: Callable[
 def table(
     variants: Sequence[Variant],
     played: Mapping[str, Sequence[Played]],
-    could: Mapping[str, Possible],
+    could_of: Callable[[Variant], Mapping[str, Possible]],
     *,
     timed: bool,
 ) -> list[str]:
-    """Return the lines of one data set's table."""
+    """Return the lines of one data set's table; `could_of` gives what was possible at a variant's provider."""
     lines = [
-        f"  {'saved by':22}{'time':>28}{'input tokens':>28}{'USD':>28}"
-        f"{'foretold':>11}{'bound':>16}{'false':>7}  what it did"
+        f"  {'saved by':26}"
+        + "".join(f"{name:>26}" for name in MEASURES)
+        + f"{'foretold':>11}{'bound':>24}{'own ms':>8}{'false':>7}  what it did"
     ]
     for variant in variants:
         rows = played[variant.name]
@@ -74,12 +78,12 @@ def table(
             "no clock" if name == "time" and not timed else str(saving(base, rows, measure) or "too few")
             for name, measure in MEASURES.items()
         ]
-        foretold, bound = _possible(variant, could, timed=timed)
-        wrong = sum(len(row.wrong) for row in rows)
+        foretold, bound = _possible(variant, could_of(variant), timed=timed)
+        wrong = sum(len(row.wrong) + row.other_replies for row in rows)
         lines.append(
-            f"  {variant.name:22}"
-            + "".join(f"{cell:>28}" for cell in cells)
-            + f"{foretold:>11}{bound:>16}{wrong:>7}  {_did(rows)}"
+            f"  {variant.name:26}"
+            + "".join(f"{cell:>26}" for cell in cells)
+            + f"{foretold:>11}{bound:>24}{_own_ms(base, rows):>8.2f}{wrong:>7}  {_did(rows)}"
         )
     return lines
 
@@ -90,15 +94,22 @@ def _possible(variant: Variant, could: Mapping[str, Possible], *, timed: bool) -
         tokens = sum(could[name].bound or 0.0 for name in variant.optimizations if _of_tokens(could.get(name)))
         told = [f"{tools:.1%} time"] if tools is not None else []
         return "", " ".join([*told, f"{min(1.0, tokens):.0%} tokens"])
-    of = could.get(variant.optimizations[0])
+    name = variant.optimizations[0]
+    of = could.get(name)
     if of is None:
-        return "", "not stated"
+        return "", "none possible" if name in NEVER_SILENT else "not stated"
     if of.bound is None:
         return f"{of.calls} calls", "no clock" if of.calls else "none possible"
     if not of.bound:
         return f"{of.foretold or 0:.2%}", "none possible"
     unit = "time" if of.metric == LATENCY else "tokens"
     return f"{of.foretold or 0:.2%}", f"{of.bound:.1%} {unit}"
+
+
+def _own_ms(base: Sequence[Played], rows: Sequence[Played]) -> float:
+    """Return the processor time that the optimization took more, in ms for each call of a model or a tool."""
+    calls = sum(row.calls + row.asks for row in base)
+    return 1e3 * (sum(row.work_s for row in rows) - sum(row.work_s for row in base)) / max(1, calls)
 
 
 def _of_tokens(of: Possible | None) -> bool:

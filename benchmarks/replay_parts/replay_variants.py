@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from replay_parts.recorded_turn import Conversation
 
+from otel_perfopt.analyse.context_rules import CHARS_PER_TOKEN, KEPT_TOKENS
 from otel_perfopt.analyse.preload_rule import MinedPreloadRule
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.decide.allocation import Allocation
@@ -19,6 +20,9 @@ from otel_perfopt.execution.model import Target
 TOOLS = ("tool_cache", "parallel_tools", "preload")
 # The most generous cache of replies that stays within one conversation: whatever the temperature, tool calls too.
 GENEROUS = {"any_temperature": True, "tool_calls": True}
+# What the what-if imagines: of a longer result only the beginning and the end are sent. This loses something.
+CUT_CHARS = KEPT_TOKENS * CHARS_PER_TOKEN
+CUT = {"context_compression": {"max_chars": CUT_CHARS}}
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "tool_cache": {"ttl_s": 300.0, "scope": "conversation"},
     "response_cache": GENEROUS,
@@ -32,17 +36,21 @@ class Variant:
     name: str
     optimizations: tuple[str, ...] = ()
     marked: bool = False
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def variants_of(optimizations: Sequence[str], *, marked: bool) -> list[Variant]:
-    """Return the baselines, each optimization alone, and all together."""
+def variants_of(optimizations: Sequence[str], *, marked: bool, apart: Sequence[str] = ()) -> list[Variant]:
+    """Return the baselines, each optimization alone, and all together but those that stand apart."""
+    together = tuple(name for name in optimizations if name not in apart)
     found = [Variant("baseline")]
     found += [Variant(name, (name,)) for name in optimizations]
-    found.append(Variant("all together", tuple(optimizations)))
+    if "context_compression" in optimizations:
+        found.append(Variant(f"long results cut at {CUT_CHARS:,}", ("context_compression",), parameters=CUT))
+    found.append(Variant("all together", together))
     if marked:
         found.insert(1, Variant("baseline, marked", marked=True))
         found.append(Variant("prompt_cache, marked", ("prompt_cache",), marked=True))
-        found.append(Variant("all, marked", tuple(optimizations), marked=True))
+        found.append(Variant("all, marked", together, marked=True))
     return found
 
 
@@ -67,7 +75,7 @@ def snapshot_of(
     effects = {call.tool: call.effects for conversation in conversations for call in conversation.calls}
     decisions: list[Decision] = []
     for name in variant.optimizations:
-        parameters = {**PARAMETERS.get(name, {}), **own.get(name, {})}
+        parameters = {**PARAMETERS.get(name, {}), **own.get(name, {}), **variant.parameters.get(name, {})}
         if name == "preload":
             decisions += [
                 _decision(f"preload-{place}", "preload", _published(found), effects, command)

@@ -129,8 +129,7 @@ def _parts(sent: Mapping[str, Any]) -> Sequence[object]:
 
 def _unmarked(part: object) -> object:
     if isinstance(part, Mapping):
-        content = {key: _unmarked(value) for key, value in part.items() if key != "cache_control"}
-        return content
+        return {key: _unmarked(value) for key, value in part.items() if key != "cache_control"}
     if isinstance(part, list):
         # One block of text and the bare text are the same to the model.
         blocks = [_unmarked(block) for block in part]

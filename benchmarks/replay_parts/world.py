@@ -103,6 +103,6 @@ class World:
 
 
 def _given(call: Call) -> object:
-    if call.done.failed:
+    if call.failed:
         raise ToolFailed(str(call.done.result))
     return call.done.result
