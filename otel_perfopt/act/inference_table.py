@@ -7,6 +7,7 @@ from typing import Final
 
 from otel_perfopt.act import context_compression, selective_context
 from otel_perfopt.act.adaptive_concurrency import AdaptiveConcurrency
+from otel_perfopt.act.clock import SYSTEM_CLOCK, Clock
 from otel_perfopt.act.context_compression import ContextCompression
 from otel_perfopt.act.early_budget import EarlyBudgets
 from otel_perfopt.act.effort_routing import EffortRouting
@@ -36,7 +37,7 @@ class InferenceOptimizations:
     sent_plain: SentPlain
 
 
-def inference_optimizations(budgets: EarlyBudgets | None = None) -> InferenceOptimizations:
+def inference_optimizations(budgets: EarlyBudgets | None = None, clock: Clock = SYSTEM_CLOCK) -> InferenceOptimizations:
     """Return new optimizations: one set a process; `budgets` are what twins of slow calls are taken from."""
     sent_plain = SentPlain()
     return InferenceOptimizations(
@@ -48,6 +49,6 @@ def inference_optimizations(budgets: EarlyBudgets | None = None) -> InferenceOpt
             ContextCompression(sent_plain),
             PromptCache(),
         ),
-        middlewares=(ResponseCache(), AdaptiveConcurrency(), RetryHedge(budgets=budgets), EndpointBalancing()),
+        middlewares=(ResponseCache(clock), AdaptiveConcurrency(), RetryHedge(budgets=budgets), EndpointBalancing()),
         sent_plain=sent_plain,
     )

@@ -80,7 +80,8 @@ class Runtime:
         )
         self._parallel, self._preload = self._early.parallel, self._early.preload
         self._order: tuple[Middleware, ...] = (self._cache, self._preload, self._parallel, self._retry, self._batch)
-        self.inference = InferenceRuntime(self._standing, self.faults, inference_optimizations(self._early.budgets))
+        optimizations = inference_optimizations(self._early.budgets, clock)
+        self.inference = InferenceRuntime(self._standing, self.faults, optimizations)
         self._selection_breaker = self.faults.breakers[SELECTION]
         self._plan = NO_PLAN
         self._adopting = threading.Lock()
