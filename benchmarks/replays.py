@@ -14,7 +14,8 @@ counts as a tenth), and USD of the shipped price table. Beside it what the what-
 anything of the kind could save (of all time, or of all input tokens). `false` counts the tool calls whose result,
 and the model calls whose reply, is another than the recorded one: it must be 0. `own ms` is the processor time that it takes for each call of a model
 or a tool. `preload` goes by rules mined from the other half of the conversations. Rows `marked` are the same
-conversations with a provider that caches only what is marked, beside a baseline without marks.
+conversations with a provider that caches only what is marked, beside a baseline without marks. A provider's cache is
+modelled by its published rule, and is empty when a conversation begins.
 """
 
 from __future__ import annotations

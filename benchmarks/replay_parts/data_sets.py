@@ -36,6 +36,10 @@ EQUAL_PROMPTS = (
     "response_cache: in all but mini-swe the recorded prompts leave out what tools said, so equal prompts are "
     "no equal requests; its row shows that, is no saving, and is no part of all together"
 )
+BELOW_FLOOR = (
+    "selective_context: fewer tokens are sent, but the first prompts of a conversation fall below the 1,024 tokens "
+    "from which the provider caches, so more of them are paid as new"
+)
 NO_BATCHES = "batch_tools: not applicable, no recorded tool has a form for many"
 # What is claimed of tools' effects is the readers' own table (signal/tool_effects.py): tau-bench and intercode by
 # a function's first word (`get_`, `search_`, `list_`, `query_`, `calculate`, `think` read), Claude Code by name; a
@@ -47,7 +51,7 @@ DATA_SETS = (
         ("tool_cache", "parallel_tools", "preload", *REQUESTS, "selective_context", "prompt_cache"),
         priced_as="gpt-4o",
         own={"selective_context": {"under": ["airline agent policy"], "max_sections": 1, "min_chars": 500}},
-        notes=(NO_BATCHES, "selective_context: whether answers stay as good is not for a replay to show"),
+        notes=(NO_BATCHES, BELOW_FLOOR, "selective_context: whether answers stay as good is not for a replay to show"),
     ),
     DataSet(
         "claude-code",
