@@ -10,12 +10,12 @@ shorter a request is: saved tokens are not credited as time.
 
 Each row is paired with the same runs as they are, and gives the share saved of the sums, with a 95 % bootstrap
 interval over conversations: time of runs, input tokens sent, the same `as if new` (one read from the provider's cache
-counts as a tenth), and USD of the shipped price table. Beside it what the what-if analysis foretells for the same runs, and the most that
-anything of the kind could save (of all time, or of all input tokens). `false` counts the tool calls whose result,
-and the model calls whose reply, is another than the recorded one: it must be 0. `own ms` is the processor time that it takes for each call of a model
-or a tool. `preload` goes by rules mined from the other half of the conversations. Rows `marked` are the same
-conversations with a provider that caches only what is marked, beside a baseline without marks. A provider's cache is
-modelled by its published rule, and is empty when a conversation begins.
+counts as a tenth), and USD of the shipped price table. Beside it what the what-if analysis foretells for the same
+runs, and the most that anything of the kind could save (of all time, or of all input tokens). `false` counts the
+tool calls whose result, and the model calls whose reply, is another than the recorded one: it must be 0. `own ms` is
+the processor time that it takes for each call of a model or a tool. `preload` goes by rules mined from the other half
+of the conversations. Rows `marked` are the same conversations with a provider that caches only what is marked, beside
+a baseline without marks. A provider's cache is modelled by its published rule, and is empty when a conversation begins.
 """
 
 from __future__ import annotations
