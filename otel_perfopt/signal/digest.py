@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from itertools import chain
 
 from otel_perfopt.signal.specific import TOKEN, is_specific_leaf, specific_values
 
@@ -147,11 +146,9 @@ def _leaf_digests(text: str) -> tuple[str, ...]:
 def _add_words(text: str, found: dict[str, None], limit: int) -> bool:
     for words in _words(text):
         # Sets do the bulk of it in C: most words are known to hold nothing.
-        fresh = sorted(words - _everyday)
-        digests = list(map(_known.get, fresh))
-        if None in digests:
-            digests = [known or _remember(word) for word, known in zip(fresh, digests, strict=True)]
-        found.update(dict.fromkeys(chain.from_iterable(digests)))  # type: ignore[arg-type]
+        for word in sorted(words - _everyday):
+            for digest in _known.get(word) or _remember(word):
+                found[digest] = None
         if len(found) > limit:
             return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import filterfalse
 from typing import Any, Final
 
 from otel_perfopt import conventions as names
@@ -179,7 +180,7 @@ class _Writer:
         if names.DATAFLOW_OUTPUTS in result:
             # What a result merely repeats of its arguments did not come from it.
             told = frozenset(inputs)
-            result[names.DATAFLOW_OUTPUTS] = tuple(v for v in result[names.DATAFLOW_OUTPUTS] if v not in told)
+            result[names.DATAFLOW_OUTPUTS] = tuple(filterfalse(told.__contains__, result[names.DATAFLOW_OUTPUTS]))
         attributes: dict[str, Any] = {
             names.STEP_KIND: "tool",
             names.GEN_AI_OPERATION_NAME: names.OPERATION_EXECUTE_TOOL,
