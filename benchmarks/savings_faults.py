@@ -4,7 +4,8 @@
 
 The same conversations meet the same faults under every variant: on the way to the model a share of the requests is
 answered with 429 (and when to come back), 500, a 504 after a second, or six seconds late; or a share of the calls
-to the shop's service with 500. The client makes two tries of its own (its default), in every variant. Printed are, beside
+to the shop's service with 500. The client makes two tries of its own (its default), in every variant; the tools
+make none, and `retry_hedge` makes their reads again, never what writes. Printed are, beside
 the agent as it is, with 95 % bootstrap intervals over conversations: commands completed with a right answer, interruptions (an exception
 or a wait of more than five seconds in the customer's face), errors that reached the agent's code, and commands done
 in an hour of their customers' time. The bound is no fault at all.

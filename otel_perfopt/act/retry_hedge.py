@@ -67,14 +67,12 @@ class RetryHedge:
             return proceed(call)
         parameters, kind = _parameters(use), self._kind(use, call)
         kind.budget.earn()
-        # The client makes tries of its own, unless the policy asks for more.
-        retries = parameters.retries or 0
-        for number in range(retries + 1):
+        for number in range(parameters.retries + 1):
             began_ns = self._clock.monotonic_ns()
             try:
                 result = self._hedged(use, call, proceed)
             except Exception as error:
-                if number == retries or not _worth_a_try(parameters, error) or not kind.budget.spend():
+                if number == parameters.retries or not _worth_a_try(parameters, error) or not kind.budget.spend():
                     raise
                 count(call.run, use.policy, conventions.POLICY_RETRIES)
                 self._sleep(self._backoff_s(parameters, number, error))
@@ -89,14 +87,12 @@ class RetryHedge:
             return await proceed(call)
         parameters, kind = _parameters(use), self._kind(use, call)
         kind.budget.earn()
-        # The client makes tries of its own, unless the policy asks for more.
-        retries = parameters.retries or 0
-        for number in range(retries + 1):
+        for number in range(parameters.retries + 1):
             began_ns = self._clock.monotonic_ns()
             try:
                 result = await self._hedged_async(use, call, proceed)
             except Exception as error:
-                if number == retries or not _worth_a_try(parameters, error) or not kind.budget.spend():
+                if number == parameters.retries or not _worth_a_try(parameters, error) or not kind.budget.spend():
                     raise
                 count(call.run, use.policy, conventions.POLICY_RETRIES)
                 await asyncio.sleep(self._backoff_s(parameters, number, error))
@@ -171,7 +167,7 @@ def _may_repeat(call: InferenceCall) -> bool:
 
 
 def _worth_a_try(parameters: RetryHedgeParameters, error: Exception) -> bool:
-    return is_transient(error) and (bool(parameters.on_overload) or not is_overload(error))
+    return is_transient(error) and (parameters.on_overload or not is_overload(error))
 
 
 def _in_thread(proceed: Proceed, call: InferenceCall) -> Future[Any]:

@@ -17,10 +17,10 @@ from otel_perfopt.act.call_key import call_key
 from otel_perfopt.act.enrolment import Use
 from otel_perfopt.act.middleware import Proceed, ProceedAsync
 from otel_perfopt.act.overload import pause_s
-from otel_perfopt.act.parameters.retry_hedge import TOOL_RETRIES, RetryHedgeParameters
+from otel_perfopt.act.parameters.retry_hedge import RetryHedgeParameters
 from otel_perfopt.act.run_tally import count
 from otel_perfopt.act.selection import Rule
-from otel_perfopt.act.transient import is_refusal, may_pass
+from otel_perfopt.act.transient import may_pass
 from otel_perfopt.signal.calls import ToolCall
 
 NAME: Final = "retry_hedge"
@@ -97,7 +97,7 @@ class ToolRetry:
     def _begin(self, use: Use, call: ToolCall) -> _Tries | None:
         """Return what a call starts with; None for one that is made once."""
         parameters = _parameters(use.rule)
-        if use.shadow or call.run is None or not _retries(parameters):
+        if use.shadow or call.run is None or not parameters.tries_of_tools:
             return None
         if inspect.isgeneratorfunction(call.function) or inspect.isasyncgenfunction(call.function):
             return None
@@ -109,7 +109,12 @@ class ToolRetry:
     def _wait_s(self, use: Use, call: ToolCall, tries: _Tries, error: Exception) -> float | None:
         """Return how long to wait before the next try, and count it; None where there is none."""
         parameters, run = _parameters(use.rule), call.run
-        if run is None or not run.open or tries.made >= _retries(parameters) or not _worth_a_try(parameters, error):
+        if (
+            run is None
+            or not run.open
+            or tries.made >= parameters.tries_of_tools
+            or not may_pass(error, parameters.transient)
+        ):
             return None
         # Full jitter: those that failed together must not come back together.
         wait_s = pause_s(error) + parameters.backoff_s * 2.0**tries.made * self._chance()
@@ -132,14 +137,6 @@ class ToolRetry:
                     self._budgets.pop(next(iter(self._budgets)))
                 budget = self._budgets.setdefault(key, CallBudget(_parameters(use.rule).budget))
         return budget
-
-
-def _worth_a_try(parameters: RetryHedgeParameters, error: Exception) -> bool:
-    return may_pass(error, parameters.transient) and not (parameters.on_overload is False and is_refusal(error))
-
-
-def _retries(parameters: RetryHedgeParameters) -> int:
-    return TOOL_RETRIES if parameters.retries is None else parameters.retries
 
 
 def _on_a_loop() -> bool:

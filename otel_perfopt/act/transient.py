@@ -11,8 +11,6 @@ from typing import Final
 
 from otel_perfopt.decide.lasting_errors import LASTING_ERRORS, LASTING_NAMES
 
-# Refusals that say "too many" and not "broken".
-_OVERLOAD_STATUS: Final = frozenset({429, 503, 529})
 _EARLY_STATUS: Final = frozenset({408, 425, 429})
 # Servers' errors that say "never": not implemented, a version or an extension that is missing, a loop, a login first.
 _LASTING_STATUS: Final = frozenset({501, 505, 506, 508, 510, 511})
@@ -95,11 +93,6 @@ def status_of(error: BaseException) -> int | None:
     return next(
         (int(one) for one in found if type(one) is not bool and isinstance(one, int) and 400 <= one < 600), None
     )
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Tell whether the other side said that it has too many calls (429, 503, 529)."""
-    return status_of(error) in _OVERLOAD_STATUS
 
 
 def named_names(error: BaseException) -> set[str]:

@@ -130,7 +130,9 @@ def test_a_failure_that_lasts_ends_the_tries(new_agent):
         (Match(tool=("read_*",)), {"tools": False}, 1),
         (Match(tool=("read_*",)), {"tools": []}, 1),
         (Match(tool=("look_*",)), {"tools": True}, 1),
-        (Match(tool=("read_*",)), {"retries": 0}, 1),
+        (Match(tool=("read_*",)), {"retries": 0}, 2),
+        (Match(tool=("read_*",)), {"tool_retries": 0}, 1),
+        (Match(tool=("read_*",)), {"tool_retries": 0, "retries": 3}, 1),
         (Match(model=("gpt-*",)), {"tools": True}, 1),
     ],
 )
@@ -196,7 +198,7 @@ class RefusedError(Exception):
 
 @pytest.mark.parametrize(
     ("parameters", "after_s", "made"),
-    [({}, 0.001, 2), ({"on_overload": False}, 0.001, 1), ({"max_wait_s": 5}, 6, 1), ({}, 11, 1)],
+    [({}, 0.001, 2), ({"on_overload": True}, 0.001, 2), ({"max_wait_s": 5}, 6, 1), ({}, 11, 1)],
 )
 def test_a_refusal_is_waited_for_within_bounds(new_agent, parameters, after_s, made):
     """As long as it asks, never longer than the policy allows: then it is the agent's at once."""

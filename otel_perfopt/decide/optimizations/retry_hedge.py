@@ -12,6 +12,7 @@ from otel_perfopt.decide.model_base import MOST_ITEMS, DeclaredModel, Globs, one
 from otel_perfopt.decide.optimizations.kind import OptimizationParameters, OptimizationType
 from otel_perfopt.decide.quantity import Duration, Percent
 
+ToolGlobs = Annotated[Globs, Field(min_length=1)]
 ExceptionNames = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=200)], ...],
     BeforeValidator(one_as_tuple, json_schema_input_type=str | list[str]),
@@ -24,25 +25,26 @@ class RetryHedgeParameters(OptimizationParameters):
 
     A request slower than the quantile `hedge_quantile` of earlier ones (`hedge_after_s` until they are known) gets
     a twin. What failed in passing is made again at most `retries` times, `backoff_s` apart and more, refusals
-    for overload only with `on_overload`. Together that is at most the share `budget` of all calls. Clients of models
-    try again themselves, so without a word `retries` and `on_overload` are 0 and false for requests, and 2 and true
-    for tools.
+    for overload only with `on_overload`. Together that is at most the share `budget` of all calls.
 
     `tools`: whether failed calls of read-only tools are made again, or globs of those that are; without it, where
     `match` names tools. A policy that names tools and no models leaves requests alone, one that names models
     leaves tools alone. `transient` names classes of exceptions that pass, beside time-outs, lost connections and
-    HTTP's 429 and 5xx. One call of a tool waits at most `max_wait_s` between its tries.
+    HTTP's 429 and 5xx. Clients of models try again by themselves, tools do not: a tool's call is made again at most
+    `tool_retries` times (without it `retries`, or 2 where that is 0), also where it was refused for overload, and
+    waits at most `max_wait_s` (10 s) between its tries together.
     """
 
     hedge_after_s: Duration = Field(default=10.0, alias="hedgeAfter")
     hedge_quantile: Percent = 0.95
     budget: Percent = 0.05
-    retries: int | None = Field(default=None, ge=0, le=5)
+    retries: int = Field(default=0, ge=0, le=5)
     backoff_s: Duration = Field(default=0.5, alias="backoff")
-    on_overload: bool | None = None
-    tools: bool | Globs | None = None
+    on_overload: bool = False
+    tools: bool | ToolGlobs | None = None
+    tool_retries: int | None = Field(default=None, ge=0, le=5)
     transient: ExceptionNames = ()
-    max_wait_s: Duration = Field(default=10.0, alias="maxWait")
+    max_wait_s: Duration | None = Field(default=None, alias="maxWait")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
