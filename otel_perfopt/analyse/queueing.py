@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from otel_perfopt.analyse.block_slope import block_slope
 from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.call_times import CallTimes, run_mark
@@ -14,7 +12,7 @@ from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.rate_limited import is_rate_limited
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
-from otel_perfopt.analyse.units import Units
+from otel_perfopt.analyse.units import Units, quantiles
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.wording import percent_range, seconds
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
@@ -105,7 +103,7 @@ class Queueing:
 
 def _growth(queue: _Queue, *, level: float) -> Interval | None:
     sample = queue.times.sample()
-    if np.quantile(sample.in_flight, 0.9) < MIN_IN_FLIGHT:
+    if quantiles(sample.in_flight, (0.9,))[0] < MIN_IN_FLIGHT:
         return None
     return block_slope(sample.in_flight, sample.delay_s, level=level)
 

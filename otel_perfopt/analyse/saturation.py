@@ -14,6 +14,7 @@ from otel_perfopt.analyse.error_cost import error_target
 from otel_perfopt.analyse.finding import Effect, Finding, Interval, Suggestion
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.top_evidence import TopEvidence
+from otel_perfopt.analyse.units import quantiles
 from otel_perfopt.analyse.usage_table import OTHER
 from otel_perfopt.analyse.waiting import waits_for_person
 from otel_perfopt.analyse.wording import percent, percent_range
@@ -71,7 +72,7 @@ class Saturation:
         found = []
         for target, called in asked:
             sample = called.times.sample()
-            if np.quantile(sample.in_flight, 0.9) < MIN_IN_FLIGHT:
+            if quantiles(sample.in_flight, (0.9,))[0] < MIN_IN_FLIGHT:
                 continue
             slope = _per_doubling(sample, level=1 - ALPHA / len(asked))
             if slope is not None and slope.low > 0 and slope.estimate >= MIN_PER_DOUBLING:
@@ -79,7 +80,7 @@ class Saturation:
         return found
 
     def _finding(self, target: Target, called: _Called, sample: CallSample, slope: Interval) -> Finding:
-        usual, busy = np.quantile(sample.in_flight, (0.5, 0.95))
+        usual, busy = quantiles(sample.in_flight, (0.5, 0.95))
         doublings = math.log2((1 + busy) / (1 + usual))
         match = {"model": (target.model,)} if target.model else {"tool": (target.tool,)}
         return Finding(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otel_perfopt.analyse.bounded_table import BoundedTable, RecentStates
 from otel_perfopt.analyse.student_t import student_t
-from otel_perfopt.analyse.units import MAX_UNITS, Units, ratio_interval
+from otel_perfopt.analyse.units import MAX_UNITS, Units, quantiles, ratio_interval
 from otel_perfopt.analyse.wilson import wilson
 
 
@@ -98,3 +98,10 @@ def test_tables_and_states_are_bounded():
     assert forgotten == ["b"]
     states.close()
     assert forgotten == ["b", "a", "c"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_quantiles_are_those_of_numpy(values, shares):
+    """Our quantiles are numpy's, but for the last digits."""
+    assert quantiles(np.array(values), shares) == pytest.approx(np.quantile(values, shares), rel=1e-9, abs=1e-6)
