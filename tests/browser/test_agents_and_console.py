@@ -119,7 +119,8 @@ def test_from_the_first_span_to_the_kill_switch(window, tmp_path):
                 lambda: any(overlapping(run) for run in treated(home)),
                 every_s=0.5,
             )
-            assert not any(overlapping(run) for run in runs(home) if not is_treated(run))
+            plain = [run for run in runs(home) if not is_treated(run)]
+            assert [(dict(run.arms), tools_of(run)) for run in plain if overlapping(run)] == []
             page = made.go(f"/policies/{POLICY}")
             page.get_by_text(re.compile("units")).first.wait_for()
             page.get_by_role("link", name="Kill switch").click()
@@ -140,5 +141,8 @@ def after(found, moment_s):
 
 def overlapping(run):
     """Tell whether two tools of a run were at work at once."""
-    tools = sorted((step.start_ns, step.end_ns) for step in run.steps if str(step.kind) == "tool")
-    return any(one[1] > other[0] for one, other in pairwise(tools))
+    return any(one[1] > other[0] for one, other in pairwise(tools_of(run)))
+
+
+def tools_of(run):
+    return sorted((step.start_ns, step.end_ns, step.name) for step in run.steps if str(step.kind) == "tool")

@@ -112,7 +112,14 @@ def test_a_loop_says_what_it_watches(tmp_path):
     (tmp_path / "telemetry").mkdir()
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "otel_perfopt.cli.main", "loop", "--home", str(tmp_path), "--every", "0.2"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+        # Whoever runs the tests in the background may have had the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
+    )
     os.close(slave)
     try:
         told, ends = b"", time.monotonic() + 60

@@ -144,6 +144,8 @@ def test_ctrl_c_ends_it_cleanly_and_leaves_the_last_view(home, arguments):
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"},
         start_new_session=True,
+        # Whoever runs the tests in the background may have had the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
     )
     os.close(theirs)
     shown = _until(mine, b"perfopt ")

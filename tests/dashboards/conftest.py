@@ -44,14 +44,14 @@ def way():
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bare_prometheus(way, tmp_path_factory) -> Iterator[LivePrometheus]:
     """A server that holds nothing yet."""
     with running_prometheus(way, tmp_path_factory.mktemp("bare")) as prometheus:
         yield prometheus
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(way, tmp_path_factory) -> Iterator[tuple[LivePrometheus, Path]]:
     """A server that the example agents and a controller feed, and the controller's home folder."""
     folder = tmp_path_factory.mktemp("stage")

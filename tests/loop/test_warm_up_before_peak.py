@@ -189,6 +189,7 @@ def test_caches_are_filled_before_the_peak_and_answer_during_it(home, now, agent
     assert state("warm-menu") is State.CANARY
     monkeypatch.setattr(THIS_PROCESS, "unit", next(treated(home, "warm-menu", "process")))
     until(lambda: read == ["today"])
+    until(lambda: runtime.process._optimizations["warm_up"].facts().get("started") == 1)
     until(lambda: runtime.process.in_force["warm_up"].policy == "warm-menu")
 
     now[0] = start + 0.5
