@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections import OrderedDict, deque
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from otel_perfopt.analyse.recent_values import RecentValues
 
 KEPT = 256
 LEAST = 12
 MAX_COMMANDS = 500
 
 
-@dataclass(slots=True)
-class _Durations:
-    in_order: deque[float] = field(default_factory=deque)
-    sorted: list[float] = field(default_factory=list)
-
-    def add(self, duration_s: float) -> None:
-        self.in_order.append(duration_s)
-        insort(self.sorted, duration_s)
-        if len(self.in_order) > KEPT:
-            del self.sorted[bisect_left(self.sorted, self.in_order.popleft())]
-
-
 class CommandPace:
     """The latest durations of each command's completed runs; the commands seen longest ago are forgotten."""
 
     def __init__(self) -> None:
-        self._commands: OrderedDict[str, _Durations] = OrderedDict()
+        self._commands: OrderedDict[str, RecentValues] = OrderedDict()
 
     def quickness(self, command: str, duration_s: float) -> float | None:
         """Return the share of recent runs that took longer, ties counted half; None where too few are known."""
@@ -40,7 +29,7 @@ class CommandPace:
 
     def add(self, command: str, duration_s: float) -> None:
         """Take in how long a completed run took."""
-        self._commands.setdefault(command, _Durations()).add(duration_s)
+        self._commands.setdefault(command, RecentValues(KEPT)).add(duration_s)
         self._commands.move_to_end(command)
         if len(self._commands) > MAX_COMMANDS:
             self._commands.popitem(last=False)
@@ -51,6 +40,4 @@ class CommandPace:
 
     def go_on(self, state: Mapping[str, Sequence[float]]) -> None:
         """Go on where another stood."""
-        self._commands = OrderedDict(
-            (command, _Durations(deque(kept), sorted(kept))) for command, kept in state.items()
-        )
+        self._commands = OrderedDict((command, RecentValues(KEPT, kept)) for command, kept in state.items())

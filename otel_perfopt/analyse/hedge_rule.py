@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from otel_perfopt.analyse.bounded_table import BoundedTable
 from otel_perfopt.analyse.call_speed import MIN_CALLS, CallSpeed
 from otel_perfopt.analyse.failed_reads import DEFAULT_BUDGET, RETRIES, FailedRead, FailedReads, failed_reads
 from otel_perfopt.analyse.rate_limited import is_rate_limited
+from otel_perfopt.analyse.recent_values import RecentValues
 from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.analyse.usage_table import OTHER, model_of
 from otel_perfopt.analyse.what_if import LATENCY, WhatIf
@@ -32,14 +33,14 @@ class _Kind:
     """The calls of one model so far; `saved_up` are the twins that the budget still allows."""
 
     speed: CallSpeed = field(default_factory=CallSpeed)
-    durations: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    durations: RecentValues = field(default_factory=lambda: RecentValues(REMEMBERED))
     saved_up: float = BUDGET * _MOST_SAVED
 
     def patience_s(self) -> float | None:
         """Return how long a call may take before it gets a twin."""
-        if len(self.durations) < MIN_CALLS:
+        known = self.durations.sorted
+        if len(known) < MIN_CALLS:
             return None
-        known = sorted(self.durations)
         return known[min(len(known) - 1, int(QUANTILE * len(known)))]
 
 
@@ -131,7 +132,7 @@ class RetryHedgeRule(PlainRule):
             took = sum(min(duration, patience + factor * expected) for factor in factors) / len(factors)
         kind.speed.observe(step)
         # What is remembered is how long the call took with the twin, as where it is in force.
-        kind.durations.append(duration if took is None else took)
+        kind.durations.add(duration if took is None else took)
         return took
 
 
