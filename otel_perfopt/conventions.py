@@ -170,6 +170,7 @@ POLICY_STORE_HITS: Final = "store_hits"  # of the hits, those that another proce
 POLICY_WAITED_NS: Final = "waited_ns"  # in the queue of `adaptive_concurrency`
 POLICY_SAVED_TOKENS: Final = "saved_tokens"  # estimated
 POLICY_APPLIED: Final = "applied"  # requests to a model that were changed, or would have been
+POLICY_LEFT_WHOLE: Final = "left_whole"  # requests to a model that a provider's cache makes cheaper as they are
 
 # Faults of our own code: one event each, and how many in the run (`POLICY_FAULTS`, `FAULTS`).
 FAULT_EVENT: Final = "perfopt.fault"

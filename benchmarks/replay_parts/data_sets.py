@@ -37,8 +37,8 @@ EQUAL_PROMPTS = (
     "no equal requests; its row shows that, is no saving, and is no part of all together"
 )
 BELOW_FLOOR = (
-    "selective_context: fewer tokens are sent, but the first prompts of a conversation fall below the 1,024 tokens "
-    "from which the provider caches, so more of them are paid as new"
+    "selective_context: shortened, the first prompts of a conversation would fall below the 1,024 tokens from which "
+    "the provider caches, and cost more than they do whole; so they go out whole"
 )
 NO_BATCHES = "batch_tools: not applicable, no recorded tool has a form for many"
 # What is claimed of tools' effects is the readers' own table (signal/tool_effects.py): tau-bench and intercode by

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 from otel_perfopt.act.outline import Outline
@@ -72,7 +73,7 @@ def _as_messages(messages: Sequence[Any], outline: Outline, role: str) -> Iterat
     """Yield the messages, with one of its own for the sections that a user or a block of results asks for."""
     loaded: set[int] = set()
     needed: set[int] = set()
-    for message, following in zip(messages, [*messages[1:], None], strict=True):
+    for message, following in zip_longest(messages, messages[1:]):
         yield message
         needed.update(_needs(message, outline))
         if needed - loaded and not _is_result(following):
