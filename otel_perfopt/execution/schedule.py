@@ -33,7 +33,8 @@ def replay(
     moves = bool(changes.parallel_replies or changes.starts_after)
     needs = (dependencies(execution) if depends is None else depends) if moves else {}
     root = (tree or step_tree(execution)).root
-    player = _Player(changes, needs, {execution.command.span_id: root.start_ns}, moves)
+    replied = {step.span_id: step.end_ns for step in execution.steps if step.span_id in changes.parallel_replies}
+    player = _Player(changes, needs, {execution.command.span_id: root.start_ns}, moves, replied)
     end = player.play(root)
     return ReplayedRun(root.length_ns, end - root.start_ns, player.intervals)
 
@@ -71,6 +72,7 @@ class _Player:
     needs: Mapping[str, frozenset[str]]
     ends: dict[str, int]
     moves: bool
+    replied_ns: Mapping[str, int]  # when each reply whose calls go side by side had been read, as recorded
     intervals: dict[str, tuple[int, int]] = field(default_factory=dict)
     _reply_starts: dict[str, int] = field(default_factory=dict)
 
@@ -136,7 +138,9 @@ class _Player:
     def _allowed(self, step: Step, demanded_ns: int) -> int | None:
         anchor = self.changes.starts_after.get(step.span_id)
         early = None if anchor is None else self.ends.get(anchor)
-        if step.kind is StepKind.TOOL and step.requested_by in self.changes.parallel_replies:
+        # What began while its reply was still being read was asked for only then, so it cannot begin before.
+        asked = step.kind is StepKind.TOOL and step.start_ns >= self.replied_ns.get(step.requested_by, step.start_ns)
+        if asked and step.requested_by in self.changes.parallel_replies:
             begun = self._reply_starts.setdefault(step.requested_by, demanded_ns)
             if step.effects is ToolEffects.READ:
                 early = begun if early is None else min(early, begun)

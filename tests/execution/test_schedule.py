@@ -43,6 +43,20 @@ def test_writes_of_a_reply_keep_their_place_and_hold_reads_back():
     assert played.saved_ns == 2 + 9
 
 
+def test_calls_asked_for_while_the_reply_streams_start_no_earlier_than_they_did():
+    """Two reads begin at 4 and 8 ns of a reply of 20: neither was known before; those after it go side by side."""
+    streamed = run(
+        0, 100, inference("m", 0, 20), read("a", 4, 7, requested_by="m"), read("b", 8, 60, requested_by="m"),
+    )  # fmt: skip
+    assert replay(streamed, Changes(parallel_replies=frozenset("m"))).saved_ns == 0
+    later = run(
+        0, 100, inference("m", 0, 20), read("a", 4, 7, requested_by="m"),
+        read("b", 21, 51, requested_by="m"), read("d", 52, 90, requested_by="m"),
+    )  # fmt: skip
+    played = replay(later, Changes(parallel_replies=frozenset("m")))
+    assert (played.intervals["a"], played.intervals["b"], played.intervals["d"]) == ((4, 7), (21, 51), (21, 59))
+
+
 def test_unknown_effects_are_never_moved():
     """Only declared reads may start early."""
     recorded = loop((step, "a", 20), (step, "b", 30))
