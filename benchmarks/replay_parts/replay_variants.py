@@ -20,7 +20,7 @@ from otel_perfopt.execution.model import Target
 TOOLS = ("tool_cache", "parallel_tools", "preload")
 # The most generous cache of replies that stays within one conversation: whatever the temperature, tool calls too.
 GENEROUS = {"any_temperature": True, "tool_calls": True}
-# What the what-if imagines: of a longer result only the beginning and the end are sent. This loses something.
+# Of a longer result only the beginning and the end are sent. This loses something, and no what-if supposes it.
 CUT_CHARS = KEPT_TOKENS * CHARS_PER_TOKEN
 CUT = {"context_compression": {"max_chars": CUT_CHARS}}
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {

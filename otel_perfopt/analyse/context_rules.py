@@ -13,7 +13,7 @@ from otel_perfopt.analyse.what_if import INPUT_TOKENS, WhatIf
 from otel_perfopt.analyse.what_if_rule import PlainRule
 from otel_perfopt.execution.model import Execution, Step, StepKind, Target
 
-# What is longer than this loses its middle; what the context holds already needs no limit.
+# Results of more tokens than this may lose their middle, where a person asks for that; nothing here supposes it.
 KEPT_TOKENS = 4000
 CHARS_PER_TOKEN = 4
 MIN_RESULT_TOKENS = 100
@@ -62,10 +62,11 @@ class _Context:
 
 
 class ContextCompressionRule(PlainRule):
-    """A result that the context already holds enters it as a reference, others as tables, long ones as head and tail.
+    """A result that the context already holds enters it as a reference, others as tables where that is stated.
 
-    What is not in the context is not sent with any later call either, until the context is
-    compacted. The bound is every token of tool results that was sent.
+    This is what the policy does without parameters, and loses nothing: how long a table would be is stated by
+    the recorder, and where it is not nothing is supposed. What is not in the context is not sent with any later
+    call either, until the context is compacted. The bound is every token of tool results that was sent.
     """
 
     optimization = "context_compression"
@@ -95,18 +96,13 @@ class ContextCompressionRule(PlainRule):
         calls = _helped(run.inferences, saved)
         return (WhatIf(_target(run.execution), calls=calls, tokens=saved, bound_tokens=bound),)
 
-    def parameters(self, target: Target) -> Mapping[str, object]:
-        """Return how long results may be, as it was imagined."""
-        del target
-        return {"maxChars": KEPT_TOKENS * CHARS_PER_TOKEN}
-
     @staticmethod
     def _enter(context: _Context, step: Step) -> None:
         tokens = stated_tokens(step, c.RESULT_TOKENS)
         context.tokens += tokens
         if tokens < MIN_RESULT_TOKENS:
             return
-        kept = min(tokens, stated_tokens(step, c.RESULT_SHORTER_TOKENS) or tokens, KEPT_TOKENS)
+        kept = min(tokens, stated_tokens(step, c.RESULT_SHORTER_TOKENS) or tokens)
         again = step.result_digest and step.result_digest in context.results
         context.removed += tokens if again else tokens - kept
         if step.result_digest:

@@ -43,7 +43,8 @@ class ResponseCacheRule(PlainRule):
     """A request equal to one of the last five minutes, from whichever run, is answered with the reply it had.
 
     A reply that asks for tools has ids of its own: once a run got one that was not kept, its later
-    requests are like none of another run. Equal requests whose replies ended differently are not counted as saved. One cache is
+    requests are like none of another run. Equal requests whose replies ended differently are not counted as saved,
+    nor are those of which nothing is known of how either reply ended: what is unknown is not equal. One cache is
     supposed; processes have one each.
     """
 
@@ -99,6 +100,8 @@ class ResponseCacheRule(PlainRule):
                 if len(self._known) > MAX_REQUESTS:
                     self._known.popitem(last=False)
             return False
+        if not (before.ending and ending):
+            return False  # not enough known: neither equal nor another
         same = before.ending == ending
         self._hits[key[0], not same] += 1
         if same:

@@ -173,12 +173,23 @@ def test_replies_that_end_otherwise_are_not_kept():
     assert not offered(analysed(write, 30), "response_cache")
 
 
+def test_replies_of_which_nothing_is_known_are_not_counted_as_equal():
+    """The same question is asked twice and no reply says how it ended: whether it is the same one is not known."""
+
+    def write(writer, _, place):
+        for _again in range(2):
+            said(writer, writer.infer(2.0), **{c.REQUEST_DIGEST: f"q{place}"})
+
+    assert not offered(analysed(write, 30), "response_cache")
+
+
 def test_after_a_reply_with_new_ids_no_later_request_of_the_run_is_known():
     """The second run asks first something new, then what the first run asked second: its ids are others."""
 
     def write(writer, _, place):
         for turn, digest in enumerate((f"first-{place}", "second")):
-            said(writer, writer.infer(1.0), **{c.REQUEST_DIGEST: digest})
+            stated = {c.REQUEST_DIGEST: digest, c.GEN_AI_RESPONSE_FINISH_REASONS: ("stop",)}
+            said(writer, writer.infer(1.0), **stated)
             if turn == 0:
                 writer.tool("look", 1.0)
 

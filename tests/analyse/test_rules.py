@@ -8,6 +8,8 @@ from planted import MONDAY_NS, SECOND, PlantedSource, RunWriter
 
 from otel_perfopt import conventions as c
 from otel_perfopt.analyse.analyser import analyse
+from otel_perfopt.analyse.context_rules import ContextCompressionRule
+from otel_perfopt.analyse.run_view import RunView
 from otel_perfopt.execution.model import StepKind, TokenUsage
 from otel_perfopt.signal.leaf_paths import leaf_attribute, leaves_of
 
@@ -53,7 +55,8 @@ def test_equal_requests_an_hour_apart_are_not():
 
     def write(writer, *_):
         step = writer.infer(1.0)
-        writer.steps[-1] = _with(step, {c.REQUEST_DIGEST: "same"})
+        stated = {c.REQUEST_DIGEST: "same", c.GEN_AI_RESPONSE_FINISH_REASONS: ("stop",)}
+        writer.steps[-1] = _with(step, stated)
 
     assert not [item for item in analysed(write).opportunities if item.optimization == "response_cache"]
 
@@ -79,13 +82,30 @@ def test_after_a_compaction_nothing_more_is_saved():
 
     def write(writer, *_):
         writer.infer(1.0, sent=1000)
-        writer.tool("read", 1.0, attributes={c.RESULT_TOKENS: 10_000})
+        writer.tool("read", 1.0, attributes={c.RESULT_TOKENS: 10_000, c.RESULT_SHORTER_TOKENS: 4000})
         writer.infer(1.0, sent=11_000)
         writer.infer(1.0, sent=2000)
         writer.infer(1.0, sent=2000)
 
     found = opportunity(analysed(write), "context_compression")
     assert found.tokens_per_run.estimate == pytest.approx(6000)
+
+
+def test_a_long_result_of_which_no_shorter_form_is_stated_saves_nothing():
+    """Nobody is proposed to cut results, so nothing is foretold of a cut; only the bound is known."""
+
+    def write(writer, *_):
+        writer.infer(1.0, sent=1000)
+        writer.tool("read", 1.0, attributes={c.RESULT_TOKENS: 10_000})
+        writer.infer(1.0, sent=11_000)
+
+    writer = RunWriter()
+    write(writer)
+    rule = ContextCompressionRule()
+    (found,) = rule.imagine(RunView(writer.done()))
+    assert not sum(found.tokens.values())
+    assert found.bound_tokens == 10_000
+    assert rule.parameters(found.target) == {}
 
 
 def test_tools_that_no_run_uses_are_left_out():
@@ -261,7 +281,7 @@ def test_tokens_left_out_are_not_cached_as_well():
 
     def write(writer, *_):
         writer.infer(1.0, sent=4000, read=0)
-        writer.tool("read", 1.0, attributes={c.RESULT_TOKENS: 10_000})
+        writer.tool("read", 1.0, attributes={c.RESULT_TOKENS: 10_000, c.RESULT_SHORTER_TOKENS: 4000})
         writer.infer(1.0, sent=14_000, read=0)
         writer.infer(1.0, sent=14_100, read=0)
 
