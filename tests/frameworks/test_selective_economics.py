@@ -110,7 +110,10 @@ def test_a_conversation_that_the_provider_holds_goes_by_what_comes_with_every_re
 
 
 def test_floors_go_by_the_model():
-    """Where a provider begins to cache differs by model; what is not known is taken as wide as it may be."""
+    """Where a provider begins to cache and what it asks then differ by model; of others' models nothing is refused."""
+    assert not CacheFloor("gpt-4o-mini").refuses(8000, 3000)
+    assert CacheFloor("gpt-4o-mini").refuses(8000, 4500)
+    assert not CacheFloor("a-local-model").refuses(8000, 3000)
     assert CacheFloor("gpt-5").refuses(8000, 3000)
     assert not CacheFloor("claude-haiku-4-5").refuses(8000, 3000)
     assert CacheFloor("claude-haiku-4-5").refuses(16_000, 6000)
