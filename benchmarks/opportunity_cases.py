@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Case:
     """One optimization: what it saves (`metric`), and how its decisions come about.
 
     With `learns` the rule sees an earlier recording first, and both the decisions and the prediction are
-    what it says then. With `repeats` each conversation is held twice in one process, and only questions are asked.
+    what it says then; without, the decision is for everything, and so is the prediction, whether or not the rule
+    would propose it (a tool whose results change is cached here too). With `repeats` each conversation is held twice in one process, and only questions are asked.
     """
 
     optimization: str
@@ -63,11 +65,11 @@ def _fixed(optimization: str, parameters: Mapping[str, object]) -> Decide:
     return lambda _rule, _commands: [decision(optimization, parameters, tool_effects=("read",))]
 
 
-def _learned(optimization: str, model: Any, **match: Any) -> Decide:
+def _learned(optimization: str, model: Any, given: Mapping[str, object] = MappingProxyType({}), **match: Any) -> Decide:
     def decide(rule: WhatIfRule, commands: Sequence[str]) -> list[Decision]:
         asked = {command: rule.parameters(Target(command=command)) for command in commands}
         return [
-            decision(optimization, model.model_validate(dict(parameters)).published(), command, **match)
+            decision(optimization, model.model_validate({**parameters, **given}).published(), command, **match)
             for command, parameters in asked.items()
             if parameters and rule.safe(Target(command=command))
         ]
@@ -85,7 +87,13 @@ CASES = (
     Case("tool_cache", LATENCY, _fixed("tool_cache", {"ttl_s": 300.0, "scope": "conversation"})),
     Case("parallel_tools", LATENCY, _fixed("parallel_tools", {"max_concurrency": 8})),
     Case("preload", LATENCY, _learned("preload", PreloadParameters, tool_effects=("read",)), learns=True),
-    Case("selective_context", INPUT_TOKENS, _learned("selective_context", SelectiveContextParameters), learns=True),
+    # The prediction is of tools; sections of the instructions would wait as well, which no replay sees.
+    Case(
+        "selective_context",
+        INPUT_TOKENS,
+        _learned("selective_context", SelectiveContextParameters, {"under": []}),
+        learns=True,
+    ),
     Case("response_cache", LATENCY, _cached, repeats=True),
 )
 
@@ -108,8 +116,13 @@ def teach(rule: WhatIfRule, runs: Iterable[Execution]) -> None:
         rule.imagine(RunView(run))
 
 
-def predicted(rule: WhatIfRule, runs: Sequence[Execution]) -> tuple[Interval | None, Interval]:
-    """Return the saving on all targets together, as a share of all that was spent, and its bound."""
+def predicted(
+    rule: WhatIfRule, runs: Sequence[Execution], *, everything: bool = False
+) -> tuple[Interval | None, Interval]:
+    """Return the saving on all targets together, as a share of all that was spent, and its bound.
+
+    Of `everything`, or only of targets where nothing speaks against it.
+    """
     saved: dict[str, float] = defaultdict(float)
     most: dict[str, float] = defaultdict(float)
     imagined: list[tuple[Target, str, float]] = []
@@ -123,7 +136,7 @@ def predicted(rule: WhatIfRule, runs: Sequence[Execution]) -> tuple[Interval | N
             if what_if.calls:
                 imagined.append((what_if.target, run.conversation_id, saved_by(view, what_if, rule.metric)))
     for target, conversation, amount in imagined:
-        if rule.safe(target):
+        if everything or rule.safe(target):
             saved[conversation] += amount
     wholes = spent(runs, rule.metric)
     return share(saved, wholes) if any(saved.values()) else None, share(most, wholes)

@@ -6,7 +6,7 @@ In each trial and for each optimization the same new conversations run twice at 
 its own: as they are, and with the optimization in force for everybody. The plain run's recording
 predicts, by replay, what the other saves; the conversations' own times (or the tokens their model counted) say
 what it did. `preload` and `selective_context` learn from another recording first, which also says what their
-policies hold; for `response_cache` each conversation of questions is held twice. Printed are both with their 95 %
+policies hold (of `selective_context` the tools alone, which is what a replay can tell); for `response_cache` each conversation of questions is held twice. Printed are both with their 95 %
 intervals (over conversations) and the bound, how often the predicted interval holds what was realised, and how
 often the two differ by no more than both are unsure.
 """
@@ -126,7 +126,7 @@ def trial(
     ]
     for process in running:
         process.wait()
-    foreseen, bound = predicted(rule, runs_of(homes[0]))
+    foreseen, bound = predicted(rule, runs_of(homes[0]), everything=not case.learns)
     return foreseen, came_of(case, *homes), bound
 
 
