@@ -94,6 +94,8 @@ def _cheaper_whole(
     Requests before it were too small either way, so nothing is lost where those went out shortened. It is
     found in what is sent now: every later request, from whichever process, comes to the same.
     """
+    if not floor.most:
+        return False  # a model without a known floor: nothing to be worked out for each request
     for end in _request_ends(call, given):
         begun = given[:end]
         whole = _size(call, begun, {})
