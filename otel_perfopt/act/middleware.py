@@ -21,7 +21,7 @@ class AlreadyMadeError(RuntimeError):
 
 
 class Middleware(Protocol):
-    """An optimization as it stands around calls; `proceed` may be called at most once."""
+    """An optimization as it stands around calls; `proceed` may be called at most once, but by `retry_hedge`."""
 
     @property
     def name(self) -> str:
